@@ -1,0 +1,1 @@
+"""Stands in for pip: writes its call down, makes the console scripts, and ends as the test wants."""
