@@ -1,0 +1,72 @@
+"""From a config to objects and to a sweep: what demo and reproduce share."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from .command import CommandLine, config_path
+from .data import PrincipalData
+from .recorder import Record
+from .stack import Stack
+from .sweep import SweepSettings, sweep
+
+
+class ExperimentCommandLine(CommandLine):
+    """LightningCLI for stacks: the model is told the data's spectrum, and a config may say what a sweep varies."""
+
+    def add_arguments_to_parser(self, parser):
+        parser.link_arguments("data.eigenvalues", "model.init_args.eigenvalues", apply_on="instantiate")
+        parser.add_class_arguments(SweepSettings, "sweep")
+
+
+CLASSES = {
+    "model_class": Stack,
+    "datamodule_class": PrincipalData,
+    "subclass_mode_model": True,
+    "subclass_mode_data": True,
+    "auto_configure_optimizers": False,
+    "seed_everything_default": 0,
+    "save_config_kwargs": {"overwrite": True},
+}
+
+
+class Experiment:
+    """The model, data and trainer of one or more configs, the later over the earlier.
+
+    Args:
+        configs: names of packaged configs, or paths.
+        overrides: command-line arguments over them, such as `--model.init_args.latents=5`.
+    """
+
+    def __init__(self, configs: Sequence[str], overrides: Sequence[str] = ()):
+        args = [f"--config={config_path(name)}" for name in configs] + list(overrides)
+        quiet()
+        self._cli = ExperimentCommandLine(run=False, args=args, save_config_callback=None, **CLASSES)
+        self.stack: Stack = self._cli.model
+        self.data: PrincipalData = self._cli.datamodule
+        settings = self._cli.config_init["sweep"]
+        self.settings = SweepSettings(**(settings if isinstance(settings, dict) else vars(settings)))
+
+    def trainer(self, callbacks: list):
+        """A new trainer with the config's settings."""
+        return self._cli.instantiate_trainer(callbacks=callbacks)
+
+    def sweep(self, out: Path, title: str) -> list[Record]:
+        """Train all cells with a progress bar; finished ones are read from `out`."""
+        return sweep(
+            self.stack, self.data, self.settings, self.trainer, out, lambda todo: tqdm(todo, desc=title, unit="stack")
+        )
+
+
+def quiet() -> None:
+    """Keep Lightning from announcing its devices once for each of many small trainings."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*barebones.*")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
