@@ -41,7 +41,7 @@ def test_the_demo_writes_its_figures_and_claims(fast_demo):
     assert set(content) == {"project", "seed", "seconds", "fast", "command", "claims", "figures"}
     assert content["project"] == "regularized_lae" and content["fast"] is True and content["seed"] == 0
     assert content["command"] == "regularized-lae demo --seed 0 --fast"
-    assert len({claim["id"] for claim in content["claims"]}) == len(content["claims"]) == 13
+    assert len({claim["id"] for claim in content["claims"]}) == len(content["claims"]) == 15
     for claim in content["claims"]:
         assert {"id", "statement", "paper", "measured", "threshold", "holds"} <= set(claim)
         assert isinstance(claim["holds"], bool)

@@ -9,11 +9,15 @@ from regularized_lae import (
     DenseCovariance,
     LatentMoment,
     LinearAutoencoder,
+    PerRunRate,
     SampleCovariance,
+    TiedLinearAutoencoder,
     axis_alignment,
     balance_penalty,
     cayley,
     imbalance,
+    l2_nonuniform,
+    l2_optimum,
     ordered_alignment,
     rag_gamma,
     reconstruction,
@@ -105,6 +109,23 @@ def test_the_plain_flow_conserves_the_norm_of_q(unit_covariance, generator):
         norms.append(torch.linalg.matrix_norm(imbalance(model.encoder, model.decoder)).item())
         train(model, unit_covariance, 2000, 1e-4)  # close to the flow
     assert norms[1] == pytest.approx(norms[0], rel=1e-3)
+
+
+def test_tied_weights_reach_the_l2_optimum_and_hide_the_imbalance(eigenvalues, axes, covariance, generator):
+    lam = torch.tensor([0.1, 0.3, 0.7], dtype=torch.float64)
+    model = TiedLinearAutoencoder(6, 3, init_scale=0.1, generator=generator).double()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    for _ in range(6000):
+        optimizer.zero_grad()
+        l2_nonuniform(model.encoder, model.decoder, covariance, lam).backward()
+        optimizer.step()
+    optimum = l2_optimum(eigenvalues, axes, lam)
+    assert torch.allclose(model.encoder.abs(), optimum.encoder.abs(), atol=1e-6)
+    assert imbalance(model.encoder, model.decoder).abs().max() == 0
+    x = torch.randn(5, 6, generator=generator, dtype=torch.float64)
+    assert torch.allclose(model(x), x @ model.encoder.mT @ model.decoder.mT)
+    with pytest.raises(ValueError, match="does not hold the decoder"):
+        RAG(optimizer, model.encoder, model.decoder, LatentMoment())
 
 
 def test_the_balance_term_is_the_gradient_of_a_quarter_of_q_squared(weights):
@@ -245,6 +266,13 @@ def test_schedulers_and_closures_reach_the_wrapped_optimizer(unit_covariance, ge
 def test_misuse_is_named(build, error, message):
     with pytest.raises(error, match=message):
         build(LinearAutoencoder(6, 3))
+
+
+def test_a_retraction_wants_one_rate():
+    model = LinearAutoencoder(6, 3, stack=(2,))
+    many = PerRunRate(torch.optim.SGD(model.parameters(), lr=1.0), torch.tensor([0.1, 0.2]))
+    with pytest.raises(ValueError, match="turns by one learning rate"):
+        RAG(many, model.encoder, model.decoder, LatentMoment(), retraction=cayley)
 
 
 def test_the_turn_alone_is_the_toda_flow(generator):

@@ -4,7 +4,7 @@ The method is here to import: losses and their closed-form optima, exact curvatu
 torch optimizer, and a scikit-learn estimator. The experiments are the command `regularized-lae`.
 """
 
-from .autoencoder import LinearAutoencoder
+from .autoencoder import LinearAutoencoder, TiedLinearAutoencoder
 from .covariance import Covariance, DenseCovariance, RunningCovariance, SampleCovariance, running_covariance
 from .eigengame import eigengame_direction, to_sphere
 from .gha import gha_direction
@@ -56,6 +56,7 @@ __all__ = [
     "PerRunRate",
     "RunningCovariance",
     "SampleCovariance",
+    "TiedLinearAutoencoder",
     "VAEOptimum",
     "axis_alignment",
     "balance_penalty",

@@ -46,6 +46,31 @@ class LinearAutoencoder(nn.Module):
         return self.decode(self.encode(x))
 
 
+class TiedLinearAutoencoder(nn.Module):
+    """x̂ = Wᵀ W x: one matrix is encoder and, transposed, decoder, as it is at every stationary point of the L2 losses.
+
+    Tying hides the imbalance W1W1ᵀ - W2ᵀW2, which is then zero: it says nothing about how untied weights train. The
+    losses take its `encoder` and `decoder` as any others; `RAG` wants two matrices.
+
+    Args:
+        dim, latents, init_scale, generator: see `LinearAutoencoder`.
+    """
+
+    def __init__(self, dim: int, latents: int, init_scale: float = 1e-4, generator: torch.Generator | None = None):
+        super().__init__()
+        check_latents(latents, dim)
+        self.encoder = nn.Parameter(init_scale * torch.randn(latents, dim, generator=generator))  # W
+
+    @property
+    def decoder(self) -> Tensor:
+        """Wᵀ, shape (d, k)."""
+        return self.encoder.mT
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Reconstructions of centred samples x, (n, d) -> (n, d)."""
+        return x @ self.encoder.mT @ self.encoder
+
+
 def check_latents(latents: int, dim: int) -> None:
     """Raises ValueError unless 1 <= latents <= dim: a linear code cannot have more components than the data have."""
     if not 1 <= latents <= dim:

@@ -76,9 +76,11 @@ def scaling_claims(records: Sequence[Record], settings) -> list[Claim]:
         ratio_claim("rag-any", "RAG", "rag", records, fast, middle, ANY, 1 / 2, limit),
         ratio_claim("balance-sgd", "RAG + balance", "rag_balanced", records, fast, middle, SGD, 1 / 8, limit),
         ratio_claim("balance-any", "RAG + balance", "rag_balanced", records, fast, middle, ANY, 1 / 8, limit),
-        growth(records, slow[0], large, tight, limit),
+        rag_scaling(records, slow[0], large, middle, limit),
+        balance_scaling(records, slow[0], large, tight, limit),
         ordered(records, settings.latents),
         small_k(records, small, middle, limit),
+        classics(records, large, middle, limit),
     ]
 
 
@@ -113,27 +115,27 @@ def eventually(records: Sequence[Record], k: int, threshold: float) -> Claim:
         steps[method] = best.steps if best else math.inf
         if best:
             runs = records_of(records, method, k, best.optimizer, best.rate)
-            worst = max(worst, *(r.ordered[-1] for r in runs))
+            worst = max(worst, *(min(r.ordered) for r in runs))
     described = ", ".join(f"{figures.NAMES[m]} {s:.0f}" for m, s in steps.items())
     return Claim(
         "axes-eventually",
         f"Non-uniform L2, nested dropout and RAG recover the ordered axes at k = {k} (steps to {threshold:g})",
         None,
         described,
-        f"all within the budget, ordered alignment in the end below {threshold:g}",
-        all(math.isfinite(s) for s in steps.values()) and worst < threshold,
+        f"all within the budget, and every run's ordered alignment gets to {threshold:g} too",
+        all(math.isfinite(s) for s in steps.values()) and worst <= threshold,
     )
 
 
 def ill_conditioned(low: int, high: int) -> Claim:
-    """Exact condition numbers when the spectrum's gaps shrink with k (d = 2k)."""
-    from_to = [figures.conditions(torch.linspace(1, 0.01, 2 * k, dtype=torch.float64), k) for k in (low, high)]
+    """Exact condition numbers when the spectrum's gaps shrink with k."""
+    from_to = [figures.conditions(figures.shrinking_spectrum(k), k) for k in (low, high)]
     growth = {m: math.log(from_to[1][m] / from_to[0][m]) / math.log(high / low) for m in from_to[0]}
     return Claim(
         "conditioning",
         "The condition number at the optimum grows with k, faster for the regularised losses "
         f"(log-log slope, k = {low} to {high}, d = 2k)",
-        "at least quadratic for non-uniform L2, exponential for nested dropout (theorems)",
+        "worse with k for both regularised losses (theorems)",
         ", ".join(f"{figures.NAMES[m]} {s:.2f}" for m, s in growth.items()),
         "non-uniform L2 above 1.8, nested dropout above that of RAG, RAG below 1.2",
         growth["nonuniform"] > 1.8 and growth["nested"] > growth["rag"] and growth["rag"] < 1.2,
@@ -173,19 +175,45 @@ def ratio_claim(
     )
 
 
-def growth(records: Sequence[Record], low: int, high: int, threshold: float, limit: int) -> Claim:
-    """Log-log slope of steps against k for RAG + balance."""
-    ends = [best_rate(records, "rag_balanced", k, threshold, SGD) for k in (low, high)]
-    reached = all(ends) and high > low
-    slope = math.log(ends[1].steps / ends[0].steps) / math.log(high / low) if reached else math.inf
+def slope(records: Sequence[Record], method: str, low: int, high: int, threshold: float, limit: int) -> float | None:
+    """Log-log slope of steps against k by SGD; who does not arrive at `high` counts with the budget: at least this.
+
+    None where the method does not arrive at `low` either.
+    """
+    ends = [best_rate(records, method, k, threshold, SGD) for k in (low, high)]
+    if ends[0] is None or high == low:
+        return None
+    return math.log((ends[1].steps if ends[1] else limit) / ends[0].steps) / math.log(high / low)
+
+
+def rag_scaling(records: Sequence[Record], low: int, high: int, threshold: float, limit: int) -> Claim:
+    """The paper's headline: the steps of the regularised losses grow with k, those of RAG hardly."""
+    slopes = {m: slope(records, m, low, high, threshold, limit) for m in ("rag", *REGULARISED)}
+    arrived = best_rate(records, "rag", high, threshold, SGD) is not None
+    comparable = arrived and all(s is not None for s in slopes.values())
+    return Claim(
+        "rag-scaling",
+        "The steps of plain RAG grow less with k than those of the regularised losses "
+        f"(log-log slope from k = {low} to {high}, to alignment {threshold:g}, SGD)",
+        "RAG 3000 to 4000 steps from k = 5 to 50, the only curve to reach k = 500 (Fig. 4)",
+        ", ".join(f"{figures.NAMES[m]} {'none' if s is None else f'{s:.2f}'}" for m, s in slopes.items()),
+        "the smallest of the three",
+        comparable and slopes["rag"] < min(slopes[m] for m in REGULARISED),
+    )
+
+
+def balance_scaling(records: Sequence[Record], low: int, high: int, threshold: float, limit: int) -> Claim:
+    """With balance they hardly grow even to a tight threshold."""
+    arrived = best_rate(records, "rag_balanced", high, threshold, SGD) is not None
+    measured = slope(records, "rag_balanced", low, high, threshold, limit)
     return Claim(
         "balance-scaling",
         "The steps of RAG + balance hardly grow with k "
         f"(log-log slope from k = {low} to {high}, to alignment {threshold:g}, SGD)",
         None,
-        round(slope, 3) if reached else f"not reached in {limit} steps",
+        round(measured, 3) if arrived and measured is not None else f"not reached in {limit} steps",
         "below 0.4",
-        slope < 0.4,
+        arrived and measured is not None and measured < 0.4,
     )
 
 
@@ -215,10 +243,24 @@ def small_k(records: Sequence[Record], k: int, threshold: float, limit: int) -> 
     return Claim(
         "small-k",
         f"At k = {k} a regularised loss beats plain RAG (steps to alignment {threshold:g}, SGD)",
-        "RAG needs 850 steps at k = 2, as many as the others or more (Fig. 4)",
+        "RAG 850 steps at k = 2, alignment 0.3 (Fig. 4)",
         f"RAG {figures.best_label(own, limit)}; {name} {figures.best_label(rival, limit)}",
         "fewer steps than RAG",
         rival is not None and (own is None or rival.steps < own.steps),
+    )
+
+
+def classics(records: Sequence[Record], k: int, threshold: float, limit: int) -> Claim:
+    """What an honest comparison shows beside the paper: algorithms made for PCA alone take fewer steps."""
+    own = {m: best_rate(records, m, k, threshold) for m in ("rag", "rag_balanced")}
+    gha = best_rate(records, "gha", k, threshold)
+    return Claim(
+        "gha-is-faster",
+        f"Sanger's GHA, an algorithm for PCA alone, needs fewer steps than RAG in either form at k = {k}",
+        None,
+        "; ".join(f"{figures.NAMES[m]} {figures.best_label(b, limit)}" for m, b in (("gha", gha), *own.items())),
+        "fewer steps than both",
+        gha is not None and all(b is None or gha.steps < b.steps for b in own.values()),
     )
 
 

@@ -18,6 +18,7 @@ from .recorder import Record
 from .sweep import Best, best_rate
 
 WIDTH, DPI = 6.4, 150
+NOTE = {"fontsize": 7, "color": "0.4"}
 NAMES = {
     "uniform": "uniform L2",
     "nonuniform": "non-uniform L2",
@@ -55,7 +56,7 @@ def steps_figure(
     records: Sequence[Record], latents: Sequence[int], methods: Sequence[str], threshold: float, budget: int
 ) -> Figure:
     """Steps to an alignment against k, SGD beside Adam, each method at its best rate; ✕: not in the budget."""
-    figure = Figure(figsize=(WIDTH, 3.9), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.6), dpi=DPI, layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     families = {"SGD, with or without momentum": ("gd", "nesterov"), "Adam": ("adam",)}
     for axes, (title, optimizers) in zip(panels, families.items(), strict=True):
@@ -64,7 +65,7 @@ def steps_figure(
         for method in shown:
             found = {k: best_rate(records, method, k, threshold, optimizers) for k in latents}
             reached = [best for best in found.values() if best]
-            line = axes.errorbar(
+            axes.errorbar(
                 [b.latents for b in reached],
                 [b.steps for b in reached],
                 yerr=[b.stderr for b in reached],
@@ -75,7 +76,6 @@ def steps_figure(
                 linewidth=1.5,
                 label=NAMES[method],
             )
-            line.lines[0].set_clip_on(False)
             missed = [k for k, best in found.items() if best is None]
             lift = 1.25 * 1.16**never
             axes.plot(missed, [budget * lift] * len(missed), "x", color=COLOURS[method], markersize=6, mew=1.8)
@@ -104,14 +104,7 @@ def curves_figure(records: Mapping[str, Record]) -> Figure:
         right.plot(record.subspace_steps, np.maximum(record.subspace, 1e-7), **style)
     left.axhline(haar_alignment(latents), color="0.5", linestyle="--", linewidth=1)
     left.text(
-        1,
-        haar_alignment(latents),
-        " random rotation",
-        fontsize=7,
-        color="0.4",
-        va="bottom",
-        transform=left.get_yaxis_transform(),
-        ha="right",
+        0.02, haar_alignment(latents) / 1.15, "random rotation", transform=left.get_yaxis_transform(), **NOTE, va="top"
     )
     left.set(xscale="log", yscale="log", xlabel="steps", ylabel=f"axis alignment, k = {latents} (0: the axes)")
     right.set(xscale="log", yscale="log", xlabel="steps", ylabel="subspace distance (0: the subspace)")
@@ -129,13 +122,18 @@ def conditions(eigenvalues: Tensor, latents: int) -> dict[str, float]:
     }
 
 
+def shrinking_spectrum(latents: int) -> Tensor:
+    """2k eigenvalues evenly spaced from 1 to 0.1: the gaps shrink as k grows. Shape (2k,)."""
+    return torch.linspace(1, 0.1, 2 * latents, dtype=torch.float64)
+
+
 def condition_figure(eigenvalues: Tensor, latents: Sequence[int]) -> Figure:
     """Exact condition numbers against k, on this spectrum and on one whose gaps shrink with k."""
     figure = Figure(figsize=(WIDTH, 3.3), dpi=DPI, layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     spectra = {
         f"this spectrum: d = {len(eigenvalues)}": lambda k: eigenvalues,
-        "d = 2k, evenly spaced": lambda k: torch.linspace(1, 0.01, 2 * k, dtype=torch.float64),
+        "gaps shrinking with k: d = 2k": shrinking_spectrum,
     }
     for axes, (title, spectrum) in zip(panels, spectra.items(), strict=True):
         values = {k: conditions(spectrum(k), k) for k in latents}

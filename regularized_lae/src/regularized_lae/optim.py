@@ -21,6 +21,14 @@ class OptimizerAround(Optimizer):
         self.param_groups = self.optimizer.param_groups
         self.state = self.optimizer.state
 
+    @staticmethod
+    def evaluate(closure: Callable[[], Tensor] | None) -> Tensor | None:
+        """What a closure returns, with gradients; None without one."""
+        if closure is None:
+            return None
+        with torch.enable_grad():
+            return closure()
+
     def state_dict(self) -> dict:
         return self.optimizer.state_dict()
 
@@ -53,10 +61,7 @@ class PerRunRate(OptimizerAround):
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
         """One step; returns what the closure returned."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = self.evaluate(closure)
         parameters = [p for group in self.param_groups for p in group["params"]]
         before = [p.clone() for p in parameters]
         self.optimizer.step()

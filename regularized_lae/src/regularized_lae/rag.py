@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .optim import OptimizerAround
+from .optim import OptimizerAround, PerRunRate
 
 
 def rag_gamma(latent_moment: Tensor) -> Tensor:
@@ -114,7 +114,8 @@ class RAG(OptimizerAround):
             the weights by an exact rotation of learning rate times Γ after the optimizer's step: W2W1 is then kept to
             the last bit of rounding, not to first order, and the turn has no momentum.
     Raises:
-        ValueError: the shapes do not belong to one autoencoder, or the optimizer decays or lacks the weights.
+        ValueError: the shapes do not belong to one autoencoder; the optimizer decays or lacks the weights, or has no one
+            rate to retract by.
     """
 
     def __init__(
@@ -137,6 +138,8 @@ class RAG(OptimizerAround):
                 raise ValueError(f"the optimizer does not hold the {name} that RAG is to turn")
             if groups[id(weight)].get("weight_decay"):
                 raise ValueError(f"RAG works on the unregularised loss: set weight_decay=0 for the {name}")
+        if retraction is not None and isinstance(optimizer, PerRunRate):
+            raise ValueError("a retraction turns by one learning rate, PerRunRate has one for each run")
         super().__init__(optimizer)
         self.encoder, self.decoder, self.moment = encoder, decoder, moment
         self.balance, self.retraction = balance, retraction
@@ -144,20 +147,18 @@ class RAG(OptimizerAround):
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
         """One step; returns what the closure returned."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = self.evaluate(closure)
         if self.encoder.grad is None or self.decoder.grad is None:
             raise RuntimeError("RAG found no gradient: call backward() on the reconstruction loss before step()")
         encoder, decoder = self.encoder, self.decoder
         gamma = rag_gamma(self.moment.read().to(encoder.dtype))
-        pull = self.balance * imbalance(encoder, decoder)  # βQ
-        left = pull if self.retraction else pull - gamma
-        encoder.grad += left @ encoder
-        decoder.grad -= decoder @ (pull if self.retraction else pull - gamma)
+        change = self.balance * imbalance(encoder, decoder)  # βQ
+        if self.retraction is None:
+            change = change - gamma
+        encoder.grad += change @ encoder
+        decoder.grad -= decoder @ change  # Γᵀ = -Γ
         self.optimizer.step()
-        if self.retraction:
+        if self.retraction is not None:
             turn = self.retraction(self._rate(encoder) * gamma)
             encoder.copy_(turn @ encoder)
             decoder.copy_(decoder @ turn.mT)
