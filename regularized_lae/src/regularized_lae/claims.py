@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -43,7 +44,7 @@ def write_claims(
         "seconds": round(seconds, 1),
         "fast": fast,
         "command": command,
-        "claims": [{k: v for k, v in asdict(c).items() if k != "stderr" or v is not None} for c in claims],
+        "claims": [_as_json(claim) for claim in claims],
         "figures": list(figures),
     }
     path = Path(out) / "claims.json"
@@ -68,6 +69,14 @@ def claims_table(claims: Sequence[Claim], fast: bool = False) -> str:
 def exit_status(claims: Sequence[Claim], strict: bool) -> int:
     """0, or 1 when `strict` and some claim does not hold."""
     return int(strict and not all(claim.holds for claim in claims))
+
+
+def _as_json(claim: Claim) -> dict:
+    """JSON has no infinity: what is not finite becomes text, and an absent standard error is left out."""
+    fields = {k: v for k, v in asdict(claim).items() if k != "stderr" or (v is not None and math.isfinite(v))}
+    if isinstance(claim.measured, float) and not math.isfinite(claim.measured):
+        fields["measured"] = str(claim.measured)
+    return fields
 
 
 def _short(value: float | str) -> str:

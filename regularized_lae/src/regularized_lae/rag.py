@@ -114,8 +114,8 @@ class RAG(OptimizerAround):
             the weights by an exact rotation of learning rate times Γ after the optimizer's step: W2W1 is then kept to
             the last bit of rounding, not to first order, and the turn has no momentum.
     Raises:
-        ValueError: the shapes do not belong to one autoencoder; the optimizer decays or lacks the weights, or has no one
-            rate to retract by.
+        ValueError: the shapes do not belong to one autoencoder; the optimizer decays or lacks the weights, or has no
+            one rate to retract by.
     """
 
     def __init__(

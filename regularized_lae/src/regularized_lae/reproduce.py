@@ -15,7 +15,8 @@ import torch
 
 from . import figures
 from .claims import Claim, claims_table
-from .demo import best_runs, scaling_claims
+from .demo import best_runs
+from .evidence import scaling_claims
 from .experiment import Experiment
 from .metrics import haar_alignment
 from .recorder import Record
