@@ -12,8 +12,11 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import resource
+import tempfile
+import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -40,11 +43,12 @@ THRESHOLDS = (0.05, 0.001)
 BUDGET = 20_000
 
 
-def samples(n: int, d: int) -> tuple[np.ndarray, Tensor, Tensor]:
-    """float32 samples with evenly spaced eigenvalues from 1 to 0.01, their eigenvalues and axes."""
+def save_samples(n: int, d: int, path: Path) -> None:
+    """float32 samples with evenly spaced eigenvalues from 1 to 0.01, their eigenvalues and axes, as .npy files."""
     data = GaussianData(samples=n, dim=d, top=1.0, bottom=0.01, unit_scale=True)
-    truth = data.truth
-    return data.rows(slice(None)).numpy().astype(np.float32), truth.eigenvalues.float(), truth.axes.float()
+    np.save(path / "x.npy", data.rows(slice(None)).numpy().astype(np.float32))
+    np.save(path / "eigenvalues.npy", data.truth.eigenvalues.float().numpy())
+    np.save(path / "axes.npy", data.truth.axes.float().numpy())
 
 
 def closed_form(fit: Callable[[np.ndarray, int], np.ndarray]) -> Callable:
@@ -151,12 +155,36 @@ CONTENDERS = {
 BASELINE = "scikit-learn PCA, covariance_eigh"
 
 
-def contend(name: str, n: int, d: int, k: int, queue) -> None:
-    x, eigenvalues, axes = samples(n, d)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    rows = CONTENDERS[name](x, eigenvalues, axes, k)
-    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    queue.put([{**row, "memory": memory} for row in rows])
+def contend(name: str, path: Path, k: int, queue) -> None:
+    x, eigenvalues, axes = (np.load(path / f"{part}.npy") for part in ("x", "eigenvalues", "axes"))
+    eigenvalues, axes = torch.from_numpy(eigenvalues), torch.from_numpy(axes)
+    with PeakMemory() as memory:
+        rows = CONTENDERS[name](x, eigenvalues, axes, k)
+    queue.put([{**row, "memory": memory.above_start} for row in rows])
+
+
+class PeakMemory:
+    """Resident memory above that at the start, in MiB, looked at every millisecond (Linux)."""
+
+    def __enter__(self) -> PeakMemory:
+        self._start = self._peak = self._resident()
+        self._done = threading.Event()
+        self._watch = threading.Thread(target=self._look)
+        self._watch.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._done.set()
+        self._watch.join()
+        self.above_start = (self._peak - self._start) / 2**20
+
+    def _look(self) -> None:
+        while not self._done.wait(0.001):
+            self._peak = max(self._peak, self._resident())
+
+    @staticmethod
+    def _resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def main() -> None:
@@ -169,10 +197,17 @@ def main() -> None:
     print(f"n = {args.samples}, d = {args.dim}, k = {args.latents}, {torch.get_num_threads()} threads\n")
     print("| contender | to alignment | steps | time, scikit-learn PCA = 1 | alignment | peak memory, MiB |")
     print("|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        save_samples(args.samples, args.dim, Path(folder))
+        run_all(context, Path(folder), args.latents)
+
+
+def run_all(context, path: Path, latents: int) -> None:
+    """Each contender in a process of its own, a row of the table for each threshold."""
     baseline = None
     for name in CONTENDERS:
         queue = context.Queue()
-        process = context.Process(target=contend, args=(name, args.samples, args.dim, args.latents, queue))
+        process = context.Process(target=contend, args=(name, path, latents, queue))
         process.start()
         rows = queue.get()
         process.join()

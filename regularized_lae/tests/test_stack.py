@@ -6,9 +6,10 @@ from pytorch_lightning import Trainer
 
 from regularized_lae import PerRunRate, axis_alignment, vae_optimum
 from regularized_lae.data import DigitsData, SpectrumData
+from regularized_lae.experiment import Experiment
 from regularized_lae.recorder import Record, Recorder
 from regularized_lae.stack import AutoencoderStack, NestedDropoutStack, ReferenceStack, Run, VAEStack
-from regularized_lae.sweep import Cell, SweepSettings, best_rate, cells, records_of, sweep
+from regularized_lae.sweep import Cell, SweepSettings, best_rate, cells, fingerprint, finish, records_of
 
 
 @pytest.fixture
@@ -191,15 +192,37 @@ def test_a_sweep_that_was_stopped_goes_on_with_what_it_has(data, tmp_path):
     template = AutoencoderStack(data.eigenvalues, 2, ["rag", "nested"], [0.1, 0.2], [0], "nesterov")
     made = []
 
-    def make_trainer(callbacks, steps=200):
-        made.extend(callbacks)
-        return Trainer(accelerator="cpu", barebones=True, max_steps=steps, callbacks=callbacks)
+    def all_cells(steps=200):
+        def make_trainer(callbacks):
+            made.extend(callbacks)
+            return Trainer(accelerator="cpu", barebones=True, max_steps=steps, callbacks=callbacks)
 
-    first = sweep(template, data, settings, make_trainer, tmp_path)
+        return [r for cell in cells(settings) for r in finish(cell, template, data, settings, make_trainer, tmp_path)]
+
+    first = all_cells()
     assert len(made) == 4
     (tmp_path / "k3-nesterov.pt").unlink()
-    again = sweep(template, data, settings, make_trainer, tmp_path)
+    again = all_cells()
     assert len(made) == 5
     assert [(r.run, r.steps_to) for r in again] == [(r.run, r.steps_to) for r in first]
-    sweep(template, data, settings, lambda callbacks: make_trainer(callbacks, steps=100), tmp_path)
+    all_cells(steps=100)
     assert len(made) == 9  # another budget: nothing that was saved fits
+
+
+def test_the_last_bits_of_the_spectrum_do_not_make_a_sweep_start_anew(data):
+    """They depend on how many threads decomposed the covariance."""
+
+    def text(eigenvalues):
+        stack = AutoencoderStack(eigenvalues, 2, ["rag"], [0.1], [0], "gd")
+        return fingerprint(stack, data, SweepSettings(), lambda callbacks: Trainer(barebones=True, max_steps=9))
+
+    assert text(data.eigenvalues) == text([v + 1e-15 for v in data.eigenvalues])
+    assert text(data.eigenvalues) != text([v + 1e-3 for v in data.eigenvalues])
+
+
+def test_cells_trained_in_other_processes_are_the_same(tmp_path):
+    options = ["--sweep.latents=[2]", "--sweep.references=[]", "--trainer.max_steps=60", "--data.init_args.dim=8"]
+    options += ["--model.init_args.latents=2", "--sweep.optimizers=[gd,adam]"]
+    here = Experiment(["demo"], [*options, "--sweep.workers=1"]).sweep(tmp_path / "here", "here")
+    elsewhere = Experiment(["demo"], [*options, "--sweep.workers=2"]).sweep(tmp_path / "elsewhere", "elsewhere")
+    assert [(r.run, r.steps_to) for r in elsewhere] == [(r.run, r.steps_to) for r in here]

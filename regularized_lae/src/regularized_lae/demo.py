@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import figures
 from .claims import claims_table, exit_status, write_claims
-from .evidence import SGD, digits_claims, last, scaling_claims, sklearn_components
+from .evidence import SGD, digits_claims, last, scaling_claims, sklearn_components, subspace_only
 from .experiment import Experiment
 from .recorder import Record
 from .sweep import SweepSettings, best_rate, budget, records_of
@@ -35,7 +35,11 @@ def demo(*, out: str = "runs/regularized_lae", seed: int = 0, fast: bool = False
     digits = seeded(["digits", *over], seed)
     digit_records = digits.sweep(folder / "stacks" / "digits", "stall and cure on digits")
 
-    claims = scaling_claims(records, scaling.settings) + digits_claims(digit_records, digits.data)
+    claims = [
+        subspace_only(digit_records, digits.settings.latents),
+        *scaling_claims(records, scaling.settings),
+        *digits_claims(digit_records, digits.data),
+    ]
     names = save_figures(records, digit_records, scaling, digits, folder)
     command = f"regularized-lae demo --seed {seed}" + " --fast" * fast
     write_claims(folder, "regularized_lae", seed, time.perf_counter() - start, fast, command, claims, names)

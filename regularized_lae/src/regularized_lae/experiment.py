@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
 import warnings
 from collections.abc import Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
@@ -13,7 +16,7 @@ from .command import CommandLine, config_path
 from .data import PrincipalData
 from .recorder import Record
 from .stack import Stack
-from .sweep import SweepSettings, sweep
+from .sweep import Cell, SweepSettings, cells, finish
 
 
 class ExperimentCommandLine(CommandLine):
@@ -44,6 +47,7 @@ class Experiment:
     """
 
     def __init__(self, configs: Sequence[str], overrides: Sequence[str] = ()):
+        self.configs, self.overrides = list(configs), list(overrides)
         args = [f"--config={config_path(name)}" for name in configs] + list(overrides)
         quiet()
         self._cli = ExperimentCommandLine(run=False, args=args, save_config_callback=None, **CLASSES)
@@ -56,11 +60,43 @@ class Experiment:
         """A new trainer with the config's settings."""
         return self._cli.instantiate_trainer(callbacks=callbacks)
 
+    def finish(self, cell: Cell, out: Path) -> list[Record]:
+        """The records of one cell, trained now or before."""
+        return finish(cell, self.stack, self.data, self.settings, self.trainer, out)
+
     def sweep(self, out: Path, title: str) -> list[Record]:
-        """Train all cells with a progress bar; finished ones are read from `out`."""
-        return sweep(
-            self.stack, self.data, self.settings, self.trainer, out, lambda todo: tqdm(todo, desc=title, unit="stack")
-        )
+        """Finish all cells with a progress bar, the largest first."""
+        todo = sorted(cells(self.settings), key=lambda cell: -cell.latents)
+        if self.settings.workers > 1:
+            jobs = [(self.configs, self.overrides, cell, out) for cell in todo]
+            context = multiprocessing.get_context("spawn")
+            with one_thread_each(), context.Pool(min(self.settings.workers, len(jobs))) as pool:
+                done = pool.imap_unordered(finish_elsewhere, jobs)
+                list(tqdm(done, desc=title, unit="stack", total=len(jobs)))
+            todo = cells(self.settings)  # all are on disk now
+        else:
+            todo = tqdm(todo, desc=title, unit="stack")
+        return [record for cell in todo for record in self.finish(cell, out)]
+
+
+@contextmanager
+def one_thread_each():
+    """Processes started here compute with one thread; only their environment can say so before torch is loaded."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
+
+
+def finish_elsewhere(job: tuple[list[str], list[str], Cell, Path]) -> None:
+    """`Experiment.finish` in a process that has only the names of the configs; the result is on disk."""
+    configs, overrides, cell, out = job
+    Experiment(configs, overrides).finish(cell, out)
 
 
 def quiet() -> None:

@@ -16,7 +16,7 @@ import torch
 from . import figures
 from .claims import Claim, claims_table
 from .demo import best_runs
-from .evidence import scaling_claims
+from .evidence import mean_and_error, scaling_claims, subspace_only
 from .experiment import Experiment
 from .metrics import haar_alignment
 from .recorder import Record
@@ -73,7 +73,9 @@ def write_sweep(out: Path, name: str, configs: Sequence[str], command: str) -> N
     settings = experiment.settings
     methods = present(records)
     middle = settings.thresholds[min(1, len(settings.thresholds) - 1)]
-    claims = scaling_claims(records, settings) if len(settings.thresholds) == 3 else []
+    claims = []
+    if len(settings.thresholds) == 3:
+        claims = [subspace_only(records, [k for k in settings.latents if k >= 5]), *scaling_claims(records, settings)]
     write_result(out, name, command, experiment, rows(records, settings, methods), claims)
     figures.steps_figure(
         records, list(settings.latents), [m for m in methods if m in figures.MARKERS], middle, budget(records)
@@ -107,10 +109,19 @@ def mnist(out: Path, data_dir: str) -> None:
         if m not in settings.references
     }
     decoders["principal axes"] = experiment.data.truth.axes[:, :10]
-    figures.decoder_figure(decoders, experiment.data.image_shape).savefig(out / "mnist_decoders.png")
+    figures.decoder_figure(decoders, experiment.data.image_shape).savefig(out / "mnist_decoders.png", dpi=100)
     print(markdown(records, settings, methods))
+    print(
+        "\n| method | optimizer | rate | steps | axis alignment | subspace distance | held-out error |\n"
+        + "|---" * 7
+        + "|"
+    )
     for end in ends:
-        print(end)
+        aligned = f"{end['alignment']:.3f} ± {end['alignment_stderr']:.3f}"
+        measured = f"{aligned} | {max(end['subspace'], 0):.0e} | {end['held_out_error']:.3f}"
+        print(
+            f"| {figures.NAMES[end['method']]} | {end['optimizer']} | {end['rate']:g} | {end['steps']} | {measured} |"
+        )
 
 
 EXPERIMENTS: dict[str, Callable[[Path, str], None]] = {"scaling": scaling, "mnist": mnist, "synthetic": synthetic}
@@ -177,20 +188,17 @@ def final_states(records: Sequence[Record], methods: Sequence[str], experiment: 
             k = seeds[0].latents
             exact = residual(experiment.data.truth.axes[:, :k], held_out)
             errors = [residual(torch.linalg.qr(r.decoder.double()).Q, held_out) / exact for r in seeds]
-            final = torch.tensor([r.alignment[-1] for r in seeds], dtype=torch.float64)
-            ends.append(
-                {
-                    "method": method,
-                    "optimizer": optimizer,
-                    "rate": run.rate,
-                    "steps": max(r.last_step for r in seeds),
-                    "alignment": float(final.mean()),
-                    "stderr": float(final.std() / len(seeds) ** 0.5),
-                    "subspace": sum(r.subspace[-1] for r in seeds) / len(seeds),
-                    "imbalance": sum(r.imbalance[-1] for r in seeds) / len(seeds),
-                    "held_out_error": sum(errors) / len(errors),
-                }
-            )
+            end = {
+                "method": method,
+                "optimizer": optimizer,
+                "rate": run.rate,
+                "steps": max(r.last_step for r in seeds),
+                "held_out_error": round(sum(errors) / len(errors), 4),
+            }
+            for measure in ("alignment", "subspace", "imbalance"):
+                mean, error = mean_and_error([getattr(r, measure)[-1] for r in seeds])
+                end[measure], end[f"{measure}_stderr"] = float(f"{mean:.3g}"), error and float(f"{error:.2g}")
+            ends.append(end)
     return ends
 
 

@@ -104,7 +104,7 @@ class Stack(LightningModule):
         """Codes of centred samples by every run, (n, d) -> (B, n, k)."""
 
     def imbalances(self) -> Tensor:
-        """‖Q‖_F of every run, shape (B,); zero where encoder and decoder are one matrix."""
+        """‖Q‖_F of every run, shape (B,); zero where encoder and decoder are one matrix or need not balance."""
         return torch.zeros(len(self.runs), device=self.device)
 
     def training_step(self, covariance: Covariance, _) -> Tensor:

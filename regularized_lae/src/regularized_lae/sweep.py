@@ -30,7 +30,8 @@ class SweepSettings:
     latents: latent sizes k. optimizers: names of `stack.OPTIMIZERS`, each with the model's methods and rates.
     references: GHA and EigenGame, with the same rates and the SGD optimizers. thresholds: axis alignments to reach,
         falling.
-    every: steps between measurements. curves: keep the curves of all runs, not of the best ones only.
+    every: steps between measurements. workers: cells trained at once, each in a process with one thread; 1 trains them
+        here, one after the other, with all threads (or on a GPU).
     """
 
     latents: Sequence[int] = (2, 5, 10, 20)
@@ -38,6 +39,7 @@ class SweepSettings:
     references: Sequence[str] = ("gha", "eigengame")
     thresholds: Sequence[float] = (0.3, 0.05, 0.001)
     every: int = 10
+    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -84,43 +86,34 @@ def init_arguments(stack: Stack) -> dict:
     return {name: value for name, value in stack.hparams.items() if not name.startswith("_")}
 
 
-def sweep(
+def finish(
+    cell: Cell,
     template: Stack,
     data: PrincipalData,
     settings: SweepSettings,
     make_trainer: Callable[..., Trainer],
     out: Path,
-    progress: Callable[[Sequence[Cell]], Sequence[Cell]] = lambda cells: cells,
 ) -> list[Record]:
-    """Train all cells, reading back from `out` those that are finished: a killed sweep goes on where it stopped.
+    """The records of one cell: read back from `out` if it was trained before with the same settings, else trained now.
 
     Args:
-        template: gives class, methods, rates and seeds; k and optimizer come from the cells.
+        template: gives class, methods, rates and seeds; k and optimizer come from the cell.
         make_trainer: a new trainer with the config's settings and these callbacks.
-        out: folder of the cells' files, which also tell when they were made with other settings.
-        progress: wraps the list of cells, as tqdm does.
+        out: folder of the cells' files; a killed sweep goes on where it stopped.
     """
     out.mkdir(parents=True, exist_ok=True)
-    records = []
-    for cell in progress(cells(settings)):
-        path = out / f"{cell.name}.pt"
-        made_with = fingerprint(template, data, settings, make_trainer)
-        if path.exists():
-            saved = torch.load(path, weights_only=True)
-            if saved["made_with"] == made_with:
-                records += [record_from(content) for content in saved["records"]]
-                continue
-        start = time.perf_counter()
-        trained = train_cell(cell, template, data, settings, make_trainer)
-        content = {
-            "made_with": made_with,
-            "seconds": time.perf_counter() - start,
-            "records": [asdict(r) for r in trained],
-        }
-        temporary = path.with_suffix(".tmp")
-        torch.save(content, temporary)
-        os.replace(temporary, path)
-        records += trained
+    path = out / f"{cell.name}.pt"
+    made_with = fingerprint(template, data, settings, make_trainer)
+    if path.exists():
+        saved = torch.load(path, weights_only=True)
+        if saved["made_with"] == made_with:
+            return [record_from(content) for content in saved["records"]]
+    start = time.perf_counter()
+    records = train_cell(cell, template, data, settings, make_trainer)
+    content = {"made_with": made_with, "seconds": time.perf_counter() - start, "records": [asdict(r) for r in records]}
+    temporary = path.with_suffix(".tmp")
+    torch.save(content, temporary)
+    os.replace(temporary, path)
     return records
 
 
@@ -132,14 +125,13 @@ def record_from(content: dict) -> Record:
 def fingerprint(
     template: Stack, data: PrincipalData, settings: SweepSettings, make_trainer: Callable[..., Trainer]
 ) -> str:
-    """All that decides a cell's result, as text."""
+    """All that decides a cell's result, as text; eigenvalues to six digits, as more depend on the threads."""
+    model = {k: v for k, v in init_arguments(template).items() if k not in ("latents", "optimizer")}
+    model["eigenvalues"] = [round(v, 6) for v in model["eigenvalues"]]
     numbers = {
-        "model": [
-            type(template).__name__,
-            {k: v for k, v in init_arguments(template).items() if k not in ("latents", "optimizer")},
-        ],
+        "model": [type(template).__name__, model],
         "data": [type(data).__name__, data.batch_size, data.seed],
-        "sweep": {k: v for k, v in asdict(settings).items() if k not in ("latents", "optimizers")},
+        "sweep": {k: v for k, v in asdict(settings).items() if k not in ("latents", "optimizers", "workers")},
         "steps": make_trainer(callbacks=[]).max_steps,
     }
     return json.dumps(numbers, default=list, sort_keys=True)
