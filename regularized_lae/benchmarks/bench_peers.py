@@ -55,9 +55,12 @@ def closed_form(fit: Callable[[np.ndarray, int], np.ndarray]) -> Callable:
     """A contender that returns components (k, d) at once."""
 
     def contend(x: np.ndarray, eigenvalues: Tensor, axes: Tensor, k: int) -> list[dict]:
-        start = time.perf_counter()
-        components = fit(x, k)
-        seconds = time.perf_counter() - start
+        timings = []
+        for _ in range(5):  # the fastest counts: other load only adds
+            start = time.perf_counter()
+            components = fit(x, k)
+            timings.append(time.perf_counter() - start)
+        seconds = min(timings)
         found = torch.as_tensor(np.ascontiguousarray(components.T), dtype=torch.float32)
         return [{"to": "end", "seconds": seconds, "steps": 1, "alignment": float(ordered_alignment(found, axes))}]
 
