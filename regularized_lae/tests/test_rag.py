@@ -102,6 +102,21 @@ def test_rag_rests_off_the_axes_where_q_is_not_zero_and_balance_cures_it(eigenva
     assert torch.linalg.matrix_norm(imbalance(model.encoder, model.decoder)) < 1e-6
 
 
+def test_what_the_encoder_holds_without_variance_stays_and_bends_even_the_balanced_decoder(axes, generator):
+    """Why to start small: two directions have no variance, as blank pixels have none."""
+    spectrum = torch.tensor([1.0, 0.6, 0.4, 0.2, 0.0, 0.0], dtype=torch.float64)
+    covariance = DenseCovariance(axes * spectrum @ axes.mT)
+    ends = {}
+    for scale in (1e-3, 0.5):
+        model = small_model(generator, scale)
+        blank = (model.encoder @ axes[:, 4:]).detach()
+        train(model, covariance, 4000, 0.2, balance=1.0)
+        ends[scale] = ordered_alignment(model.decoder, axes)
+        left = (model.encoder @ axes[:, 4:]).detach()
+        assert torch.linalg.matrix_norm(left) > 0.3 * torch.linalg.matrix_norm(blank)
+    assert ends[1e-3] < 1e-5 and ends[0.5] > 1e-2
+
+
 def test_the_plain_flow_conserves_the_norm_of_q(unit_covariance, generator):
     model = small_model(generator, scale=0.5)
     norms = []

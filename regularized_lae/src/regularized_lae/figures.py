@@ -87,7 +87,7 @@ def steps_figure(
         axes.minorticks_off()
         axes.title.set_size(10)
     panels[0].set_ylabel(f"steps to axis alignment ≤ {threshold:g}")
-    panels[1].text(latents[0], budget * 0.93, "budget; ✕: not reached", fontsize=7, color="0.4", va="top", ha="left")
+    panels[1].text(latents[0], budget * 0.93, "budget; ✕: not reached", va="top", ha="left", **NOTE)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     return figure
@@ -103,10 +103,10 @@ def curves_figure(records: Mapping[str, Record]) -> Figure:
         left.plot(record.steps, record.alignment, **style)
         right.plot(record.subspace_steps, np.maximum(record.subspace, 1e-7), **style)
     left.axhline(haar_alignment(latents), color="0.5", linestyle="--", linewidth=1)
-    left.text(
-        0.02, haar_alignment(latents) / 1.15, "random rotation", transform=left.get_yaxis_transform(), **NOTE, va="top"
-    )
+    place = {"transform": left.get_yaxis_transform(), "ha": "right", "va": "bottom"}
+    left.text(0.98, 1.08 * haar_alignment(latents), "random rotation", **place, **NOTE)
     left.set(xscale="log", yscale="log", xlabel="steps", ylabel=f"axis alignment, k = {latents} (0: the axes)")
+    left.set_ylim(top=2)
     right.set(xscale="log", yscale="log", xlabel="steps", ylabel="subspace distance (0: the subspace)")
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
@@ -244,11 +244,10 @@ def protocol_figure(records: Sequence[Record], methods: Sequence[str], random_ro
         0.98,
         random_rotation,
         "random rotation",
-        fontsize=7,
-        color="0.4",
         va="bottom",
         ha="right",
         transform=panels[1].get_yaxis_transform(),
+        **NOTE,
     )
     handles = {
         label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)

@@ -99,6 +99,9 @@ class RAG(OptimizerAround):
     `step` turns the gradients that are in `.grad` (no `weight_decay`, no regulariser: the loss is plain reconstruction)
     and lets the optimizer do the rest, so closures, schedulers, mixed precision and checkpoints work as without it.
 
+    Start from small weights (the paper: 1e-4). No gradient removes what the encoder holds in directions without
+    variance, and both the resting points and the balance term count it.
+
         moment = LatentMoment.of_layer(encoder)
         sgd = torch.optim.SGD([*encoder.parameters(), *decoder.parameters()], lr=0.1)
         optimizer = RAG(sgd, encoder.weight, decoder.weight, moment)
