@@ -75,6 +75,12 @@ def test_dropping_runs_changes_nothing_for_the_others(data):
     assert len(lost) == 4 and all(r.diverged_at == 5 for r in lost)
 
 
+def test_a_fit_that_diverged_says_so(data):
+    stack = AutoencoderStack(data.eigenvalues, 2, ["rag", "nested"], [0.1, 1e9], [0], "nesterov")
+    with pytest.warns(UserWarning, match="diverged, lower their rates: rag at rate 1e.09, nested at rate 1e.09$"):
+        fit(stack, data, 30)
+
+
 def test_a_method_whose_seeds_have_all_arrived_is_dropped_and_training_ends_with_the_last(data):
     recorder = Recorder([0.3, 0.01], every=5)
     stack = AutoencoderStack(data.eigenvalues, 2, ["rag_balanced"], [0.001, 0.1], [0, 1], "nesterov")

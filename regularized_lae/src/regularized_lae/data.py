@@ -332,7 +332,7 @@ def read_matrix(path: str, key: str | None = None) -> np.ndarray:
             f"{path}: no such file; a matrix of samples (n, d) saved by numpy.save was expected"
         ) from error
     except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path}: not a readable .npy or .npz file of numbers ({error})") from error
+        raise ValueError(f"{path}: not a readable .npy or .npz file of numbers; pickles are not opened") from error
     if isinstance(loaded, np.ndarray):
         return loaded
     names = loaded.files

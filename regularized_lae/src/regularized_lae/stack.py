@@ -5,6 +5,7 @@ A plain fit is a stack of one. All stacks share optimizers, metrics and the orde
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -120,6 +121,14 @@ class Stack(LightningModule):
 
     def predict_step(self, samples: Tensor, _) -> Tensor:
         return self.encode(samples.to(self.device, self.decoders.dtype))
+
+    def on_train_end(self) -> None:
+        """Warns of runs whose weights are no longer finite: their rate was too large."""
+        finite = torch.isfinite(self.decoders).flatten(1).all(1).tolist()
+        if lost := [
+            f"{run.method} at rate {run.rate:g}" for run, kept in zip(self.runs, finite, strict=True) if not kept
+        ]:
+            warnings.warn(f"these runs diverged, lower their rates: {', '.join(lost)}", stacklevel=2)
 
     def measure(self, truth: PrincipalAxes, prefix: str) -> dict[str, Tensor]:
         """Axis alignment, ordered alignment, subspace distance and ‖Q‖ of the best aligned run."""
