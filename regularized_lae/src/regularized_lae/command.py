@@ -94,6 +94,7 @@ def run(
 ) -> None:
     """The console script. Bad input is one line on stderr and status 2; `python -X dev` shows where it was found."""
     parser_class = type("Parser", (VerbParser,), {"verbs": verbs})
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning 2.6 beside torch 2.13, at every fit
     try:
         arguments = with_config_paths(sys.argv[1:] if args is None else args)
         command_line(args=arguments, parser_class=parser_class, parser_kwargs={"prog": prog}, **kwargs)
