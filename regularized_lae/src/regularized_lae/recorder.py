@@ -39,11 +39,12 @@ class Record:
 
 
 class Recorder(Callback):
-    """Measures axis alignment every `every` steps, and drops runs that can change no result any more.
+    """Measures axis alignment every `every` steps, and drops runs that can hardly change a result any more.
 
     A run is dropped when it diverges. When all seeds of a method have met the last threshold at some rate, all runs of
-    that
-    method are: whoever has not met a threshold by then is not the fastest to it. Training stops when none is left.
+    that method are: a seed that has not met a threshold by then is slower to it than the slowest there. (With several
+    seeds a rate at which they differ widely may go unfinished though its mean were smaller: the best mean over seeds is
+    an upper bound then, for every method alike.) Training stops when no run is left.
 
     Args:
         thresholds: alignments to reach, falling.
@@ -81,7 +82,7 @@ class Recorder(Callback):
             record = self.records[run]
             record.last_step = step
             if not math.isfinite(alignment[i]) or not math.isfinite(imbalances[i]):
-                record.diverged_at = step
+                record.diverged_at = record.diverged_at or step
                 continue
             record.steps.append(step)
             record.alignment.append(alignment[i])

@@ -91,22 +91,27 @@ class Stack(LightningModule):
         self.runs = [Run(m, optimizer, r, s) for m, r, s in product(methods, rates, seeds)]
         self.register_buffer("rates", torch.tensor([run.rate for run in self.runs]))
 
-    @property
-    @abstractmethod
-    def decoders(self) -> Tensor:
-        """W2 of every run, shape (B, d, k)."""
-
     @abstractmethod
     def losses(self, covariance: Covariance) -> Tensor:
         """The objective of every run on one batch, shape (B,)."""
 
-    @abstractmethod
+    @property
+    def encoders(self) -> Tensor:
+        """W1 of every run, shape (B, k, d)."""
+        return self.encoder
+
+    @property
+    def decoders(self) -> Tensor:
+        """W2 of every run, shape (B, d, k)."""
+        return self.decoder
+
     def encode(self, samples: Tensor) -> Tensor:
         """Codes of centred samples by every run, (n, d) -> (B, n, k)."""
+        return samples @ self.encoders.mT
 
     def imbalances(self) -> Tensor:
-        """‖Q‖_F of every run, shape (B,); zero where encoder and decoder are one matrix or need not balance."""
-        return torch.zeros(len(self.runs), device=self.device)
+        """‖Q‖_F of every run, shape (B,)."""
+        return torch.linalg.matrix_norm(imbalance(self.encoders, self.decoders))
 
     def training_step(self, covariance: Covariance, _) -> Tensor:
         losses = self.losses(covariance.to(self.device, self.decoders.dtype))
@@ -202,22 +207,12 @@ class AutoencoderStack(Stack):
         self.encoder, self.decoder = initial_weights(len(eigenvalues), latents, self.runs, init_scale)
         self.moment = LatentMoment()
 
-    @property
-    def decoders(self) -> Tensor:
-        return self.decoder
-
     def losses(self, covariance: Covariance) -> Tensor:
         projected = covariance.rows_times(self.encoder)
         if torch.is_grad_enabled():
             self.moment.observe(self.rotate * (projected.detach() @ self.encoder.detach().mT))
         expected = expectation_of_product(projected, covariance.trace(), self.encoder, self.decoder, self.survival)
         return expected + l2_penalty(self.encoder, self.decoder, self.lam)
-
-    def encode(self, samples: Tensor) -> Tensor:
-        return samples @ self.encoder.mT
-
-    def imbalances(self) -> Tensor:
-        return torch.linalg.matrix_norm(imbalance(self.encoder, self.decoder))
 
     def configure_optimizers(self) -> Optimizer:
         return RAG(super().configure_optimizers(), self.encoder, self.decoder, self.moment, balance=self.balance)
@@ -250,10 +245,6 @@ class NestedDropoutStack(Stack):
         self.survival = geometric_survival(latents, rho).float()
         self.encoder, self.decoder = initial_weights(len(eigenvalues), latents, self.runs, init_scale)
 
-    @property
-    def decoders(self) -> Tensor:
-        return self.decoder
-
     def losses(self, covariance: Covariance) -> Tensor:
         if not isinstance(covariance, SampleCovariance):
             raise ValueError("sampled nested dropout masks samples, not a covariance: set the data's batch_size")
@@ -261,12 +252,6 @@ class NestedDropoutStack(Stack):
         seed = self.global_step * self.trainer.world_size + self.global_rank
         kept = sample_kept(self.survival, len(covariance.samples), torch.Generator().manual_seed(seed)).to(self.device)
         return nested_dropout(self.encoder, self.decoder, covariance.samples, kept)
-
-    def encode(self, samples: Tensor) -> Tensor:
-        return samples @ self.encoder.mT
-
-    def imbalances(self) -> Tensor:
-        return torch.linalg.matrix_norm(imbalance(self.encoder, self.decoder))
 
 
 class VAEStack(Stack):
@@ -291,15 +276,8 @@ class VAEStack(Stack):
         self.log_variance = nn.Parameter(torch.zeros(len(self.runs), latents))
         self.log_noise = nn.Parameter(torch.zeros(len(self.runs)))
 
-    @property
-    def decoders(self) -> Tensor:
-        return self.decoder
-
     def losses(self, covariance: Covariance) -> Tensor:
         return negative_elbo(self.encoder, self.decoder, self.log_variance, self.log_noise, covariance)
-
-    def encode(self, samples: Tensor) -> Tensor:
-        return samples @ self.encoder.mT
 
 
 class ReferenceStack(Stack):
@@ -333,6 +311,10 @@ class ReferenceStack(Stack):
         self.register_buffer("on_sphere", on_sphere[:, None, None])
 
     @property
+    def encoders(self) -> Tensor:
+        return self.weights
+
+    @property
     def decoders(self) -> Tensor:
         return self.weights.mT
 
@@ -342,9 +324,6 @@ class ReferenceStack(Stack):
             both = [self.DIRECTIONS[name](self.weights, covariance) for name in ("gha", "eigengame")]
             direction = torch.where(self.on_sphere, both[1], both[0])
         return -(self.weights * direction).sum((-1, -2))
-
-    def encode(self, samples: Tensor) -> Tensor:
-        return samples @ self.weights.mT
 
     def on_train_batch_end(self, *_) -> None:
         with torch.no_grad():
