@@ -1,0 +1,35 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="mli-landscapes",
+    version="0.1.0",
+    description="One-dimensional loss landscapes: monotonic linear interpolation measured, explained and broken",
+    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10",
+    packages=find_packages("src"),
+    package_dir={"": "src"},
+    package_data={"mli_landscapes": ["configs/*.yaml"]},
+    install_requires=[
+        "torch>=2.4",
+        "pytorch-lightning>=2.4",
+        "jsonargparse[signatures]>=4.35",
+        "docstring-parser>=0.16",
+        "safetensors>=0.4",
+        "numpy>=1.26",
+        "scipy>=1.11",
+        "scikit-learn>=1.6",
+        "matplotlib>=3.8",
+        "pillow>=10",
+        "tqdm>=4.66",
+    ],
+    extras_require={"test": ["pytest>=8", "hypothesis>=6.100", "loss-landscapes>=3.0", "PyYAML>=6"]},
+    entry_points={"console_scripts": ["mli-landscapes = mli_landscapes.cli:main"]},
+    classifiers=[
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
