@@ -256,7 +256,7 @@ def variants_figure(records: Sequence[RunRecord], below: float, delta: float) ->
                 axes.set_xlabel("α")
         panels[line, 0].set_ylabel(f"{label}: loss, nats")
     words = f"* rises; dotted: final loss not below {below:g}, not counted"
-    figure.text(0.5, -0.03, words, ha="center", **NOTE)
+    figure.supxlabel(words, **NOTE)
     return figure
 
 
