@@ -140,6 +140,27 @@ class HBLR:
         total = moment / self.novel_variance[..., None] + (pull @ summary.information[..., None])[..., 0]
         return Posterior((covariance @ total[..., None])[..., 0], covariance)
 
+    def log_evidence(self, summary: TrainingSummary, gram: Tensor, moment: Tensor, energy: Tensor, rows: int) -> Tensor:
+        """log p(y | training data) of the novel task, up to a constant free of its σ²; compare several variances with
+        it.
+
+        Args:
+            summary: of the training data.
+            gram, moment, energy: X'X (..., d, d), X'y (..., d) and y'y (...) of the novel task.
+            rows: k.
+        Returns:
+            (...), the novel variances broadcast against the rest.
+        """
+        precision, pull = self.prior_precision(summary)
+        mean = torch.linalg.solve(precision, (pull @ summary.information[..., None])[..., 0])
+        variance = self.novel_variance
+        rest = moment - (gram @ mean[..., None])[..., 0]
+        squares = energy - 2 * (moment * mean).sum(-1) + (mean * (gram @ mean[..., None])[..., 0]).sum(-1)
+        total = gram / variance[..., None, None] + precision
+        solved = torch.linalg.solve(total, rest.expand(total.shape[:-1])[..., None])[..., 0]
+        misfit = squares / variance - (rest * solved).sum(-1) / variance**2
+        return -(misfit + rows * variance.log() + torch.linalg.slogdet(total).logabsdet) / 2
+
     def bayes_risk(self, summary: TrainingSummary, gram: Tensor) -> Tensor:
         """tr Σ: the MAP's squared error averaged over hierarchy and noise, at any τ (flat) or over its prior. (...)"""
         return self.covariance(summary, gram).diagonal(dim1=-2, dim2=-1).sum(-1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .estimators import trace
 from .hierarchical import HBLR, inverse_spd
 
 
@@ -18,17 +20,36 @@ class Variances:
     noise: float
 
 
-def estimate_variances(
-    grams: Tensor, moments: Tensor, energies: Tensor, rows: Tensor, iterations: int = 500, tolerance: float = 1e-5
-) -> Variances:
-    """Restricted maximum likelihood of Σ_θ = s I and one σ² for all tasks, τ flat. Derived here.
+def isotropic(second_moment: Tensor, M: int) -> Tensor:
+    """Σ_θ = s I, the paper's model: s is the mean of the diagonal. (d, d) -> (d, d)"""
+    d = len(second_moment)
+    return trace(second_moment) / d * torch.eye(d, dtype=second_moment.dtype)
 
-    Each step takes the posterior of every θ_i and of τ, then s = mean E|θ_i - τ|²/d and σ² = Σ E|y_i - X_i θ_i|²/N.
+
+def shrunk(second_moment: Tensor, M: int) -> Tensor:
+    """A full Σ_θ, drawn to the isotropic one with the weight of one more task, which keeps it definite for any M."""
+    return (M * second_moment + isotropic(second_moment, M)) / (M + 1)
+
+
+def estimate_variances(
+    grams: Tensor,
+    moments: Tensor,
+    energies: Tensor,
+    rows: Tensor,
+    spread: Callable[[Tensor, int], Tensor] = isotropic,
+    iterations: int = 500,
+    tolerance: float = 1e-5,
+) -> Variances:
+    """Restricted maximum likelihood of Σ_θ and one σ² for all tasks, τ flat. Derived here.
+
+    Each step takes the posterior of every θ_i and of τ, then Σ_θ from E(θ_i - τ)(θ_i - τ)' and σ² = Σ E|y_i - X_i
+    θ_i|²/N.
 
     Args:
         grams, moments, energies, rows: X'X (M, d, d), X'y (M, d), y'y (M,) and n_i (M,) of at least two tasks.
+        spread: from that second moment and M to Σ_θ: `isotropic` or `shrunk`.
         iterations: most steps.
-        tolerance: relative change of both at which to stop.
+        tolerance: relative change of σ² and of the trace of Σ_θ at which to stop.
     Raises:
         ValueError: fewer than two tasks, or data without any noise to estimate.
     """
@@ -36,28 +57,30 @@ def estimate_variances(
     if M < 2:
         raise ValueError(f"the spread of tasks needs at least 2 of them, got {M}")
     total = float(rows.sum())
-    pooled = torch.linalg.lstsq(grams.sum(0), moments.sum(0)[:, None]).solution[:, 0]
+    scale = float(trace(grams).sum() / (total * d))
+    jitter = 1e-10 * scale * total * torch.eye(d, dtype=torch.float64)
+    pooled = torch.linalg.solve(grams.sum(0) + jitter, moments.sum(0))
     residual = float(energies.sum() - pooled @ moments.sum(0)) / total
-    if not residual > 1e-12 * float(energies.sum() / total):
+    if not residual > 1e-9 * float(energies.sum() / total):
         raise ValueError("one linear function fits all tasks exactly: there is no variance to estimate")
-    scale = float(grams.diagonal(dim1=-2, dim2=-1).sum() / (total * d))
-    spread, noise = residual / (2 * scale * d), residual / 2
+    task_cov, noise = residual / (2 * scale * d) * torch.eye(d, dtype=torch.float64), residual / 2
     for _ in range(iterations):
-        model = HBLR(d, spread, noise, noise)
+        model = HBLR(d, task_cov, noise, noise)
         summary = model.accumulate(grams, moments, M)
         tau_cov = inverse_spd(summary.precision)
         tau = tau_cov @ summary.information
-        own = inverse_spd(grams / noise + torch.eye(d, dtype=torch.float64) / spread)  # cov(θ_i | τ), (M, d, d)
-        pull = own / spread  # dE[θ_i | τ]/dτ
-        mean = (own @ (moments / noise + tau / spread)[..., None])[..., 0]
-        cov = own + pull @ tau_cov @ pull.mT
+        prior = torch.linalg.inv(task_cov)
+        own = inverse_spd(grams / noise + prior)  # cov(θ_i | τ), (M, d, d)
+        mean = (own @ (moments / noise + prior @ tau)[..., None])[..., 0]
+        pull = own @ prior  # dE[θ_i | τ]/dτ
         from_tau = pull - torch.eye(d, dtype=torch.float64)
-        squares = (mean - tau).square().sum() + (own + from_tau @ tau_cov @ from_tau.mT).diagonal(
-            dim1=-2, dim2=-1
-        ).sum()
+        away = mean - tau
+        second_moment = (away.mT @ away + (own + from_tau @ tau_cov @ from_tau.mT).sum(0)) / M
         misfit = energies - 2 * (mean * moments).sum(-1) + torch.einsum("mi,mij,mj->m", mean, grams, mean)
-        misfit = misfit.sum() + (grams * cov).sum()
-        before, (spread, noise) = (spread, noise), (float(squares) / (M * d), float(misfit) / total)
-        if max(abs(spread / before[0] - 1), abs(noise / before[1] - 1)) < tolerance:
+        misfit = misfit.sum() + (grams * (own + pull @ tau_cov @ pull.mT)).sum()
+        before = (float(trace(task_cov)), noise)
+        task_cov, noise = spread((second_moment + second_moment.mT) / 2, M), float(misfit) / total
+        change = (abs(float(trace(task_cov)) / before[0] - 1), abs(noise / before[1] - 1))
+        if max(change) < tolerance:
             break
-    return Variances(spread * torch.eye(d, dtype=torch.float64), noise)
+    return Variances(task_cov, noise)

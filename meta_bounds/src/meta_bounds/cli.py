@@ -1,0 +1,20 @@
+"""The command `meta-bounds`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from . import command
+from .demo import demo
+from .experiment import CLASSES, ExperimentCommandLine
+from .sweep import sweep
+
+VERBS = {"demo": demo, "sweep": sweep}
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    command.run(ExperimentCommandLine, "meta-bounds", VERBS, args, **CLASSES)
+
+
+if __name__ == "__main__":
+    main()
