@@ -15,6 +15,7 @@ from meta_bounds import (
     gaussian_designs,
     gram,
     linear_regression_bound,
+    orthonormal_worst_case,
     polynomial_designs,
     sample_targets,
     sample_tasks,
@@ -120,6 +121,7 @@ def test_the_orthonormal_case_has_the_known_numbers():
     _, variance = model.bias_and_variance(model.expect(train, zeros(10, 3), 10), novel, zeros(3))
     assert float(variance) == pytest.approx(0.08908, abs=5e-6)
     assert float(model.worst_case_risk(train, novel)) == pytest.approx(0.95441, abs=5e-6)
+    assert float(orthonormal_worst_case(3, 20, 10, 5, 0.1, 1.0, 0.5)) == pytest.approx(0.95441, abs=5e-6)
     assert float(explicit_upper_bound(3, 20, 10, 5, 1, 1, 1, 0.1, 1, 0.5)) == pytest.approx(2.66804, abs=5e-6)
     assert float(explicit_upper_bound(3, 20, 10, 5, 1, 1, 1, 0.1, 0.5, 1)) != pytest.approx(2.66804, abs=1e-2)
 

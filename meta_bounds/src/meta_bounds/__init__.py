@@ -33,7 +33,7 @@ from .information import Estimate, PackingInformation, packing_information
 from .linear_regression import effective_samples, linear_regression_bound, packing_bound, printed_bound
 from .packing import Packing, greedy_packing, hexagon, hypercube
 from .planner import min_shots
-from .upper_bounds import explicit_upper_bound, theorem4_rate
+from .upper_bounds import explicit_upper_bound, orthonormal_worst_case, theorem4_rate
 from .variances import Variances, estimate_variances
 
 __version__ = "0.1.0"
@@ -69,6 +69,7 @@ __all__ = [
     "meta_bound",
     "min_shots",
     "mixture_information",
+    "orthonormal_worst_case",
     "packing_bound",
     "packing_information",
     "partial_bound",

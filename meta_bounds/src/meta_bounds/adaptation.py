@@ -45,26 +45,37 @@ def adapt(
     Returns:
         Weights in which those that moved are (R, T, in, out).
     """
-    fixed, moving = weights[: len(weights) - 2 * layers], weights[len(weights) - 2 * layers :]
-    if not differentiable:
-        fixed, moving = [w.detach() for w in fixed], [w.detach().requires_grad_() for w in moving]
-    with torch.enable_grad():
-        inputs = forward(fixed, x, last_linear=False)
-        moving = [w.expand(-1, x.shape[1], -1, -1) for w in moving]
-        for _ in range(steps):
-            total = loss(forward(moving, inputs), y).sum()
-            gradients = torch.autograd.grad(total, moving, create_graph=differentiable)
-            moving = [w - rate * g for w, g in zip(moving, gradients, strict=True)]
-            if not differentiable:
-                moving = [w.detach().requires_grad_() for w in moving]
+    split = len(weights) - 2 * layers
+    if differentiable:
+        return _descend(weights[:split], weights[split:], x, y, loss, steps, rate, create_graph=True)
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):  # a test or prediction runs without gradients, this needs them
+        copies = [w.detach().clone() for w in weights]
+        return _descend(copies[:split], copies[split:], x.clone(), y.clone(), loss, steps, rate, create_graph=False)
+
+
+def _descend(
+    fixed: Weights, moving: Weights, x: Tensor, y: Tensor, loss: Loss, steps: int, rate: float, create_graph: bool
+) -> Weights:
+    inputs = forward(fixed, x, last_linear=False)
+    moving = [w.expand(-1, x.shape[1], -1, -1) for w in moving]
+    for _ in range(steps):
+        if not create_graph:
+            moving = [w.detach().requires_grad_() for w in moving]
+        total = loss(forward(moving, inputs), y).sum()
+        gradients = torch.autograd.grad(total, moving, create_graph=create_graph)
+        moving = [w - rate * g for w, g in zip(moving, gradients, strict=True)]
     return fixed + moving
 
 
 def train_alone(weights: Weights, x: Tensor, y: Tensor, loss: Loss, steps: int, rate: float) -> Weights:
     """Adam on each task's support alone, from the given weights: what one has without training tasks. See `adapt`."""
-    own = [nn.Parameter(w.detach().expand(-1, x.shape[1], -1, -1).clone()) for w in weights]
-    optimizer = torch.optim.Adam(own, lr=rate)
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():  # see `adapt`
+        x, y = x.clone(), y.clone()
+        own = [nn.Parameter(w.detach().expand(-1, x.shape[1], -1, -1).clone()) for w in weights]
+        optimizer = torch.optim.Adam(own, lr=rate)
         for _ in range(steps):
             optimizer.zero_grad()
             loss(forward(own, x), y).sum().backward()

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from . import command
 from .demo import demo
 from .experiment import CLASSES, ExperimentCommandLine
+from .reproduce import reproduce
 from .sweep import sweep
+from .verbs import adapt, bound, risk
 
-VERBS = {"demo": demo, "sweep": sweep}
+VERBS = {"demo": demo, "reproduce": reproduce, "bound": bound, "risk": risk, "sweep": sweep, "adapt": adapt}
 
 
 def main(args: Sequence[str] | None = None) -> None:

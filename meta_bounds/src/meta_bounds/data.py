@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from itertools import product
 from typing import NamedTuple
 
@@ -90,6 +91,7 @@ class MetaData(LightningDataModule):
         self.tasks, self.samples, self.shots, self.noises = list(tasks), samples, list(shots), list(noises)
         self.novel_tasks, self.steps_per_epoch = novel_tasks, steps_per_epoch
         self.runs = [Run(M, seed) for M, seed in product(tasks, seeds)]
+        self._tasks: Tasks | None = None
 
     @property
     def seeds(self) -> list[int]:
@@ -105,28 +107,36 @@ class MetaData(LightningDataModule):
         """Support and query, (T, Ck, ·) twice and (T, q, ·) twice, of one seed's novel tasks."""
 
     def all_tasks(self) -> Tasks:
-        """The training tasks of every run."""
-        most = max(self.tasks)
-        made = {seed: self.training_tasks(seed, most) for seed in dict.fromkeys(self.seeds)}
-        x, y = (torch.stack([made[run.seed][i] for run in self.runs]) for i in range(2))
-        return Tasks(x, y, torch.tensor([run.tasks for run in self.runs]))
+        """The training tasks of every run, made on first use."""
+        if self._tasks is None:
+            most = max(self.tasks)
+            made = {seed: self.training_tasks(seed, most) for seed in dict.fromkeys(self.seeds)}
+            x, y = (torch.stack([made[run.seed][i] for run in self.runs]) for i in range(2))
+            self._tasks = Tasks(x, y, torch.tensor([run.tasks for run in self.runs]))
+        return self._tasks
+
+    def make_trial(self, cell: tuple[int, float], shift: int = 0) -> Trial:
+        """The trial at one k and noise; `shift` gives other novel tasks."""
+        parts = {seed: self.trial(*cell, seed + shift) for seed in dict.fromkeys(self.seeds)}
+        return Trial(*cell, *(torch.stack([parts[seed][i] for seed in self.seeds]) for i in range(4)))
+
+    def cells(self) -> list[tuple[int, float]]:
+        """Every k and noise."""
+        return list(product(self.shots, self.noises))
 
     def trials(self, shift: int = 0) -> list[Trial]:
-        """A trial for every k and noise; `shift` gives other novel tasks."""
-        made = []
-        for shots, noise in product(self.shots, self.noises):
-            parts = {seed: self.trial(shots, noise, seed + shift) for seed in dict.fromkeys(self.seeds)}
-            made.append(Trial(shots, noise, *(torch.stack([parts[s][i] for s in self.seeds]) for i in range(4))))
-        return made
+        """A trial for every k and noise."""
+        return [self.make_trial(cell, shift) for cell in self.cells()]
 
     def train_dataloader(self) -> DataLoader:
-        return DataLoader([self.all_tasks()] * self.steps_per_epoch, batch_size=None)
+        return DataLoader(range(self.steps_per_epoch), batch_size=None, collate_fn=lambda _: self.all_tasks())
 
     def val_dataloader(self) -> DataLoader:
-        return DataLoader(self.trials(shift=VALIDATION), batch_size=None)
+        make = partial(self.make_trial, shift=VALIDATION)
+        return DataLoader(self.cells(), batch_size=None, collate_fn=make)
 
     def test_dataloader(self) -> DataLoader:
-        return DataLoader(self.trials(), batch_size=None)
+        return DataLoader(self.cells(), batch_size=None, collate_fn=self.make_trial)
 
     def predict_dataloader(self) -> DataLoader:
         return self.test_dataloader()

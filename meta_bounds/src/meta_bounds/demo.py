@@ -83,7 +83,7 @@ def learners_part(records: list[Record], experiment: Experiment, folder: Path) -
     """The records as CSV and their figure; its name."""
     data = experiment.data
     write_csv(folder / "learners.csv", [vars(record) for record in records])
-    what = f"squared error on clean queries (support noise {NOISE:g})"
+    what = f"squared error, support noise {NOISE:g}"
     figure = figures.learners_figure(records, data.tasks, data.shots, NOISE, data.shots[1], what, 10)
     figure.savefig(folder / "learners.png")
     return "learners.png"

@@ -72,6 +72,9 @@ def noise_figure(rows: Sequence[Row]) -> Figure:
     line = np.array([1e-8, 1e-1])
     limit = [least_squares_line(v, 1000) for v in line]
     axes.plot(line, limit, color="0.4", linestyle="--", linewidth=1, label="least squares, k = 1000")
+    axes.text(
+        0.99, 0.03, "dots: one simulated draw per design", transform=axes.transAxes, ha="right", va="bottom", **NOTE
+    )
     axes.set(xscale="log", yscale="log", xlabel="novel noise, variance", ylabel="risk of the MAP, |θ error|²")
     return legend_below(figure, axes, 2)
 
@@ -135,7 +138,7 @@ def packings_figure(rows: Sequence[Row]) -> Figure:
         axes.axhline(alone["bound"], color=colour, linestyle=":", linewidth=1)
     axes.set(xscale="log", yscale="log", xlabel=f"training tasks M (n = {curve[0]['n']}, k = {curve[0]['k']}, σ = 1)")
     axes.set_ylabel("lower bound, squared error")
-    axes.text(0.99, 0.97, "dotted: no training data", transform=axes.transAxes, ha="right", va="top", **NOTE)
+    axes.text(0.01, 0.03, "dotted: no training data", transform=axes.transAxes, ha="left", va="bottom", **NOTE)
     return legend_below(figure, axes, 4)
 
 
@@ -146,11 +149,11 @@ def shots_figure(rows: Sequence[Row]) -> Figure:
         curve = where(rows, M=M)
         x = [row["error"] for row in curve]
         axes.plot(x, [row["necessary"] for row in curve], color=colour, linewidth=1.6, label=f"necessary, M = {M}")
-        enough = [np.nan if row["sufficient"] is None else row["sufficient"] for row in curve]
-        axes.plot(x, enough, color=colour, linestyle="--", linewidth=1.2, label=f"sufficient (MAP), M = {M}")
+    enough = [np.nan if row["sufficient"] is None else row["sufficient"] for row in curve]
+    axes.plot(x, enough, color="0.3", linestyle="--", linewidth=1.4, label=f"sufficient for the MAP, M = {M}")
     axes.set(xscale="log", yscale="log", xlabel="worst-case squared error to reach (d = 5, n = 20, σ = 1)")
     axes.set_ylabel("shots k")
-    return legend_below(figure, axes, 3)
+    return legend_below(figure, axes, 2)
 
 
 def estimators_figure(rows: Sequence[Row]) -> Figure:
@@ -180,7 +183,12 @@ def instances_figure(rows: Sequence[Row]) -> Figure:
         ratio = np.sort([row[name] for row in rows])
         axes.plot(ratio, np.arange(1, len(ratio) + 1) / len(ratio), color=colour, linewidth=1.6, label=label)
     axes.axvline(1, color="0.4", linestyle="--", linewidth=1)
-    axes.set(xscale="log", xlabel="ratio (below 1 a bound would be broken)", ylabel="share of random settings")
+    axes.set(
+        xscale="log",
+        xlim=(0.5, 1e5),
+        xlabel="ratio (below 1 a bound would be broken)",
+        ylabel="share of random settings",
+    )
     return legend_below(figure, axes, 2)
 
 
@@ -194,13 +202,13 @@ def learners_figure(
         colour, marker = LEARNER_STYLE[learner]
         style = {"color": colour, "marker": marker, "markersize": 8 if marker == "*" else 4, "linewidth": 1.4}
         measured = [mean_over_seeds(records, learner=learner, tasks=max(tasks), shots=k, noise=noise) for k in shots]
-        curve(left, shots, measured, label=NAMES[learner], **style)
+        points(left, shots, measured, label=NAMES[learner], **style)
         known = [M for M in tasks if select(records, learner=learner, tasks=M)]
         measured = [mean_over_seeds(records, learner=learner, tasks=M, shots=few, noise=noise) for M in known]
         if len(known) == 1:  # it sees no training tasks
             right.axhline(measured[0][0], color=colour, linestyle=":", linewidth=1.4)
         else:
-            curve(right, known, measured, **style)
+            points(right, known, measured, **style)
     left.set(xscale="log", yscale="log", xlabel=f"shots k (M = {max(tasks)} training tasks)", ylabel=what)
     right.set(xscale="log", xlabel=f"training tasks M (k = {few})")
     low = min(r.error for r in records if r.noise == noise and r.error > 0)
@@ -220,8 +228,8 @@ def novel_noise_figure(records: Sequence[Record], learner: str, shots: Sequence[
         found = [mean_over_seeds(records, learner=learner, samples=n, shots=k, noise=noise) for noise in noises]
         x = [max(noise, floor) for noise in noises]
         style = {"color": colour, "marker": marker, "markersize": 4, "linewidth": 1.4, "label": f"n = {n}, k = {k}"}
-        curve(left, x, found, **style)
-        curve(right, x, [(m + s**2, e) for (m, e), s in zip(found, noises, strict=True)], **style)
+        points(left, x, found, **style)
+        points(right, x, [(m + s**2, e) for (m, e), s in zip(found, noises, strict=True)], **style)
     line = np.geomspace(0.05, 2, 20)
     right.plot(line, line**2, color="0.4", linestyle="--", linewidth=1, label="noise of the queries alone")
     for axes, title in ((left, "clean queries"), (right, "noisy queries, as in the paper")):
@@ -236,7 +244,7 @@ def one_panel(height: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def curve(axes: Axes, x: Sequence[float], measured: Sequence[tuple[float, float]], **style) -> None:
+def points(axes: Axes, x: Sequence[float], measured: Sequence[tuple[float, float]], **style) -> None:
     """Means with their standard errors; an error bar that would reach zero ends short of it."""
     y, error = (np.array(part) for part in zip(*measured, strict=True))
     axes.errorbar(x, y, yerr=[np.minimum(error, 0.9 * y), error], capsize=2, **style)

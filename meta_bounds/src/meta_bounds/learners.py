@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from .adaptation import LOSSES, adapt, for_every_task, train_alone
 from .data import Tasks, Trial
-from .hierarchical import HBLR, TrainingSummary, gram
+from .hierarchical import TrainingSummary, gram
 from .network import forward, initial_weights
-from .variances import estimate_variances, shrunk
+from .variances import estimate_variances, shrunk, wide_model
 
 
 class Learner(LightningModule):
@@ -245,7 +245,7 @@ class FeatureMAP(Learner):
         for run, size in enumerate(tasks.sizes.tolist()):
             used = [term[run, :size].flatten(0, 1) for term in (grams, moments, energies)]
             found = estimate_variances(*used, rows.expand(len(used[0])), shrunk, iterations=100, tolerance=1e-3)
-            model = HBLR(self.dim, found.task_cov, found.noise, found.noise)
+            model = wide_model(found.task_cov, found.noise)
             summary = model.accumulate(used[0], used[1], len(used[0]))
             self.precision[run], self.information[run] = summary.precision, summary.information
             self.task_cov[run], self.noise[run] = found.task_cov, found.noise
@@ -264,7 +264,7 @@ class FeatureMAP(Learner):
             summary = TrainingSummary(self.precision[run], self.information[run], torch.zeros_like(self.precision[run]))
             terms = [term[run] for term in (grams, moments, energies)]
             noise = self._likeliest_noise(summary, run, terms, support_x.shape[-2])
-            model = HBLR(self.dim, self.task_cov[run], self.noise[run], noise)
+            model = wide_model(self.task_cov[run], float(self.noise[run]), noise)
             predicted.append(model.posterior(summary, terms[0], terms[1]).mean)  # (T, C, d)
         return self.features(query_x) @ torch.stack(predicted).mT
 
@@ -273,9 +273,8 @@ class FeatureMAP(Learner):
         low = self.noise[run].log10()
         high = (terms[2].mean() / rows).log10().maximum(low) + 0.5
         noises = 10 ** (low + (high - low) * torch.linspace(0, 1, 16, dtype=torch.float64))
-        evidence = HBLR(self.dim, self.task_cov[run], self.noise[run], noises[:, None, None]).log_evidence(
-            summary, *terms, rows
-        )
+        model = wide_model(self.task_cov[run], float(self.noise[run]), noises[:, None, None])
+        evidence = model.log_evidence(summary, *terms, rows)
         return noises[evidence.sum(-1).argmax(0)][:, None].expand(evidence.shape[1:])
 
     def _moments(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -49,6 +49,11 @@ def read_omniglot(data_dir: str, name: str) -> tuple[Tensor, list[str]]:
     return torch.from_numpy(np.stack([np.stack(images) for images in drawings.values()])), list(drawings)
 
 
+def alphabet(character: str) -> str:
+    """`ALPHABET` of `ALPHABET/characterNN`."""
+    return character.partition("/")[0]
+
+
 def _read_zip(archive: Path, name: str) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -71,7 +76,7 @@ def _ink(content: bytes, where: str) -> np.ndarray:
 
 
 class OmniglotData(MetaData):
-    """Tasks of `ways` random characters; M such tasks from one set of alphabets, novel ones from another.
+    """Tasks of `ways` random characters; M such tasks from one set of alphabets, novel ones from other alphabets.
 
     Args:
         data_dir: holds the official zip files or folders.
@@ -79,7 +84,7 @@ class OmniglotData(MetaData):
         each
             character, of which there are 20.
         ways: characters in a task.
-        train_set, novel_set: names of official sets, with different alphabets.
+        train_set, novel_set: names of official sets; alphabets of the first are left out of the second.
         side: images are averaged down to side x side pixels.
         queries: drawings of each novel character to be judged by.
     """
@@ -109,7 +114,7 @@ class OmniglotData(MetaData):
             )
         self.data_dir, self.ways, self.side, self.queries = data_dir, ways, side, queries
         self.train_set, self.novel_set = train_set, novel_set
-        self._images: dict[str, Tensor] = {}
+        self._images: tuple[Tensor, Tensor] | None = None
 
     @property
     def inputs(self) -> int:
@@ -120,21 +125,30 @@ class OmniglotData(MetaData):
         return self.ways
 
     def setup(self, stage: str) -> None:
-        self.images(self.train_set)
-        self.images(self.novel_set)
+        self.images()
 
-    def images(self, name: str) -> Tensor:
-        """Ink of a set, averaged and centred; (characters, 20, side²), read on first use."""
-        if name not in self._images:
-            ink, _ = read_omniglot(self.data_dir, name)
-            if len(ink) < self.ways:
-                raise ValueError(f"{name} has {len(ink)} characters, fewer than ways = {self.ways}")
-            small = torch.nn.functional.adaptive_avg_pool2d(ink.float(), self.side).flatten(2)
-            self._images[name] = (small - small.mean()) / small.std()
-        return self._images[name]
+    def images(self) -> tuple[Tensor, Tensor]:
+        """Ink of the training characters and of the novel ones, averaged and centred; (characters, 20, side²) each.
+
+        The official small sets share two alphabets (Greek, Latin): what is trained on is left out of the novel ones.
+        """
+        if self._images is None:
+            train, names = read_omniglot(self.data_dir, self.train_set)
+            novel, novel_names = read_omniglot(self.data_dir, self.novel_set)
+            seen = {alphabet(name) for name in names}
+            novel = novel[torch.tensor([alphabet(name) not in seen for name in novel_names])]
+            for name, ink in ((self.train_set, train), (self.novel_set, novel)):
+                if len(ink) < self.ways:
+                    raise ValueError(f"{name} has {len(ink)} characters to use, fewer than ways = {self.ways}")
+            small = [
+                torch.nn.functional.adaptive_avg_pool2d(ink.float(), self.side).flatten(2) for ink in (train, novel)
+            ]
+            centre, spread = small[0].mean(), small[0].std()
+            self._images = tuple((ink - centre) / spread for ink in small)
+        return self._images
 
     def training_tasks(self, seed: int, count: int) -> tuple[Tensor, Tensor]:
-        images, tasks = self.images(self.train_set), []
+        images, tasks = self.images()[0], []
         for task in range(count):  # a generator each, so that more tasks only add
             tasks.append(self._draw(images, self.samples, torch.Generator().manual_seed(1_000_003 * seed + task)))
         x = torch.stack(tasks)
@@ -142,7 +156,7 @@ class OmniglotData(MetaData):
         return x, labels.expand(count, -1, -1, -1)
 
     def trial(self, shots: int, noise: float, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        images = self.images(self.novel_set)
+        _, images = self.images()
         generator = torch.Generator().manual_seed(1_000_003 * seed + 999_999)
         drawn = [self._draw(images, DRAWINGS, generator) for _ in range(self.novel_tasks)]
         x = torch.stack(drawn)  # (T, ways, 20, inputs)

@@ -67,7 +67,7 @@ def train_and_judge(
     elif not isinstance(learner, SingleTask):
         make_trainer(callbacks=[]).fit(learner, train_dataloaders=data.train_dataloader())
     records = []
-    for trial in data.trials():
+    for trial in data.test_dataloader():
         tensors = [part[runs] for part in trial[2:]]
         if isinstance(learner, SingleTask):
             tensors = [part[:, : settings.alone_tasks] for part in tensors]

@@ -28,7 +28,7 @@ from .information import packing_information
 from .linear_regression import linear_regression_bound, packing_bound
 from .packing import Packing, greedy_packing, hexagon
 from .planner import min_shots
-from .upper_bounds import explicit_upper_bound
+from .upper_bounds import explicit_upper_bound, orthonormal_worst_case
 
 Row = dict[str, float | int | str]
 D, THETA_VARIANCE = 7, 0.1  # of the paper's polynomials
@@ -193,12 +193,10 @@ def shots_table(settings: TheorySettings, d: int = 5, n: int = 20) -> list[Row]:
 
     X'X = rows I, θ in the unit ball, σ² = 1; the MAP takes the σ_θ² that is best for it.
     """
-    identity, rows = torch.eye(d, dtype=torch.float64), []
-    spreads = 10 ** torch.arange(-2, 2.01, 0.5, dtype=torch.float64)
+    rows, spreads = [], 10 ** torch.linspace(-3, 3, 61, dtype=torch.float64)
 
     def worst(k: Tensor, M: int) -> Tensor:
-        train, novel = n * identity.expand(M, d, d), k * identity
-        return torch.stack([HBLR(d, s, 1.0, 1.0).worst_case_risk(train, novel) for s in spreads]).min()
+        return orthonormal_worst_case(d, n, M, k, spreads, 1.0, 1.0).min()
 
     for M in (1, 8, 32):
         for error in (10 ** torch.arange(-4, 0.01, 0.25, dtype=torch.float64)).tolist():
@@ -298,7 +296,7 @@ def mean(name: str, values: Tensor) -> Row:
 def least_squares_line(variance: float, k: int) -> float:
     """σ² tr(E xx')^-1 / k for the polynomials: the risk of least squares for many rows, 10,248.8 σ²/k at d = 7."""
     power = torch.arange(D)[:, None] + torch.arange(D)
-    moment = torch.where(power % 2 == 0, 1.0 / (power + 1), 0.0).double()  # E x^p for x ~ U[-1, 1]
+    moment = torch.where(power % 2 == 0, 1 / (power + 1.0).double(), 0.0)  # E x^p for x ~ U[-1, 1]
     return variance / k * float(torch.linalg.inv(moment).diagonal().sum())
 
 
@@ -320,10 +318,12 @@ class PolynomialExample:
 
 
 def polynomial_example(settings: TheorySettings, d: int = 5, variance: float = 0.05) -> PolynomialExample:
-    """3 training tasks of 20 points, a novel one of 5; d = 5, so that least squares passes through all of them."""
+    """3 training tasks of 20 points, a novel one of 5, one in each fifth; with d = 5 least squares meets them all."""
     generator = settings.generator()
     thetas = sample_tasks(PAPER_TAU[:d], THETA_VARIANCE, (4,), generator)
-    X, novel = polynomial_designs((3, 20), d, generator), polynomial_designs((5,), d, generator)
+    X = polynomial_designs((3, 20), d, generator)
+    fifths = (2 * torch.arange(5) - 4 + 2 * torch.rand(5, generator=generator, dtype=torch.float64) - 1) / 5
+    novel = polynomial_features(fifths, d)
     y = sample_targets(X, thetas[:3], variance, generator)
     novel_y = sample_targets(novel, thetas[3], variance, generator)
     model = HBLR(d, THETA_VARIANCE, variance, variance)

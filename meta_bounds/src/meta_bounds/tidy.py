@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import platform
 from collections.abc import Sequence
@@ -50,9 +51,9 @@ def write_result(path: Path, command: str, seeds: Sequence[int], claims: Sequenc
 
 
 def _rounded(value):
-    """Floats to six digits: more are rounding, and would differ between machines."""
+    """Floats to six digits: more are rounding, and would differ between machines. JSON has no infinity: text."""
     if isinstance(value, float):
-        return float(f"{value:.6g}")
+        return float(f"{value:.6g}") if math.isfinite(value) else str(value)
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
     return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value

@@ -52,6 +52,34 @@ def explicit_upper_bound(
     return (d * novel * (k * gamma_2**2 + training) + 4 * u**2 * alpha_2**2) / q**2
 
 
+def orthonormal_worst_case(
+    d: Number,
+    n: Number,
+    M: Number,
+    k: Number,
+    theta_variance: Number,
+    train_variance: Number,
+    novel_variance: Number,
+) -> Tensor:
+    """`HBLR.worst_case_risk` where X'X = rows I for every task: all matrices are multiples of I. Derived here.
+
+    C = σ_θ² + (σ_θ² + σ_1²/n)/M, s = Σ/C and Σ = 1/(k/σ² + 1/C) give d (Σ² k/σ² + s² σ_1²/(nM)) + 4 s².
+
+    Args:
+        d, n, M, k: dimension, rows of a training task, training tasks (at least 1), rows of the novel task.
+        theta_variance, train_variance, novel_variance: σ_θ², σ_1², σ_{M+1}² = σ².
+    """
+    d, n, M = counts(1, d=d, n=n, M=M)
+    (k,) = counts(0, k=k)
+    theta, train, novel = positive(
+        theta_variance=theta_variance, train_variance=train_variance, novel_variance=novel_variance
+    )
+    C = theta + (theta + train / n) / M
+    covariance = 1 / (k / novel + 1 / C)
+    share = covariance / C
+    return d * (covariance**2 * k / novel + share**2 * train / (n * M)) + 4 * share**2
+
+
 def theorem4_rate(
     d: Number,
     n: Number,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .estimators import trace
 from .hierarchical import HBLR, inverse_spd
+from .setting import Number
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,20 @@ def shrunk(second_moment: Tensor, M: int) -> Tensor:
     return (M * second_moment + isotropic(second_moment, M)) / (M + 1)
 
 
+def wide_model(task_cov: Tensor, noise: float, novel_variance: Number | None = None) -> HBLR:
+    """HBLR with τ ~ N(0, 10^8 s I), s the mean of Σ_θ's diagonal: flat in effect, yet defined where no task has data.
+
+    Args:
+        task_cov: Σ_θ, (d, d).
+        noise: σ² of the training tasks.
+        novel_variance: that of the novel task, if it is another.
+    """
+    d = len(task_cov)
+    wide = 1e8 * float(trace(task_cov)) / d
+    novel_variance = noise if novel_variance is None else novel_variance
+    return HBLR(d, task_cov, noise, novel_variance, torch.zeros(d, dtype=torch.float64), wide)
+
+
 def estimate_variances(
     grams: Tensor,
     moments: Tensor,
@@ -40,7 +55,7 @@ def estimate_variances(
     iterations: int = 500,
     tolerance: float = 1e-5,
 ) -> Variances:
-    """Restricted maximum likelihood of Σ_θ and one σ² for all tasks, τ flat. Derived here.
+    """Restricted maximum likelihood of Σ_θ and one σ² for all tasks, τ as good as flat. Derived here.
 
     Each step takes the posterior of every θ_i and of τ, then Σ_θ from E(θ_i - τ)(θ_i - τ)' and σ² = Σ E|y_i - X_i
     θ_i|²/N.
@@ -57,15 +72,16 @@ def estimate_variances(
     if M < 2:
         raise ValueError(f"the spread of tasks needs at least 2 of them, got {M}")
     total = float(rows.sum())
+    floor = 1e-9 * float(energies.sum()) / total  # tasks that are fitted exactly would take σ² to 0
     scale = float(trace(grams).sum() / (total * d))
     jitter = 1e-10 * scale * total * torch.eye(d, dtype=torch.float64)
     pooled = torch.linalg.solve(grams.sum(0) + jitter, moments.sum(0))
     residual = float(energies.sum() - pooled @ moments.sum(0)) / total
-    if not residual > 1e-9 * float(energies.sum() / total):
+    if not residual > floor:
         raise ValueError("one linear function fits all tasks exactly: there is no variance to estimate")
     task_cov, noise = residual / (2 * scale * d) * torch.eye(d, dtype=torch.float64), residual / 2
     for _ in range(iterations):
-        model = HBLR(d, task_cov, noise, noise)
+        model = wide_model(task_cov, noise)
         summary = model.accumulate(grams, moments, M)
         tau_cov = inverse_spd(summary.precision)
         tau = tau_cov @ summary.information
@@ -79,7 +95,8 @@ def estimate_variances(
         misfit = energies - 2 * (mean * moments).sum(-1) + torch.einsum("mi,mij,mj->m", mean, grams, mean)
         misfit = misfit.sum() + (grams * (own + pull @ tau_cov @ pull.mT)).sum()
         before = (float(trace(task_cov)), noise)
-        task_cov, noise = spread((second_moment + second_moment.mT) / 2, M), float(misfit) / total
+        task_cov = spread((second_moment + second_moment.mT) / 2, M)
+        noise = max(float(misfit) / total, floor)
         change = (abs(float(trace(task_cov)) / before[0] - 1), abs(noise / before[1] - 1))
         if max(change) < tolerance:
             break
