@@ -11,7 +11,7 @@ from . import figures
 from .claims import Claim, claims_table
 from .demo import NOISE, gradient_map_distance, sinusoid_claims
 from .evidence import NAMES, learner_claims, noise_study_claims, theory_claims
-from .experiment import Experiment
+from .experiment import Experiment, quiet
 from .study import Record, mean_over_seeds, select
 from .sweep import TABLES, table
 from .tables import diabetes_tasks
@@ -38,6 +38,7 @@ def reproduce(
             raise ValueError(f"unknown experiment {name!r}, choose from all, {', '.join(EXPERIMENTS)}")
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
+    quiet()
     for name in chosen:
         EXPERIMENTS[name](folder, data_dir)
     return 0
