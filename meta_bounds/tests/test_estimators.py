@@ -9,6 +9,7 @@ from meta_bounds import (
     ESTIMATORS,
     HBLR,
     PAPER_TAU,
+    AffineEstimator,
     Designs,
     Packing,
     gaussian_designs,
@@ -175,3 +176,30 @@ def test_what_cannot_be_estimated_is_refused(generator):
         maximum_a_posteriori(designs).prior_risk()
     with pytest.raises(ValueError, match=r"M \+ 1 <= J is needed, got M = 3 and J = 2"):
         ridge(designs).packing_risk(Packing(torch.eye(2)))
+
+
+def test_an_estimate_that_is_right_by_luck_beats_the_bound_at_its_theta_but_not_on_the_packing():
+    """A constant has no error where it is right; only the average over the packing, or the worst case, is bounded."""
+    identity = torch.eye(2).double()
+    designs = Designs(HBLR(2, 0.1, 1.0, 1.0), 5 * identity.expand(2, 2, 2), identity)
+    packing = hexagon(0.5)
+    bound = packing_bound(packing, identity, 1.0, 5, 2, 1, radius=0.5)
+    lucky = AffineEstimator(designs, 0 * identity, torch.zeros(2, 2, 2).double(), packing.points[3])
+    assert lucky.risk(packing.points[[0, 1, 3]]) == 0 < bound.value
+    assert lucky.packing_risk(packing) > bound.value
+
+
+def test_rounding_on_ill_conditioned_monomials_is_far_below_the_noise_or_refused(generator):
+    """d = 7, k = 8, condition numbers of X'X beyond 1e12: targets without noise give θ back, or an error says why."""
+    agreed = 0
+    for X in polynomial_designs((200, 8), 7, generator):
+        theta = torch.tensor(PAPER_TAU).double()
+        designs = Designs(HBLR(7, 0.1, 1.0, 1.0), zeros(1, 7, 7), gram(X))
+        try:
+            made = ESTIMATORS["least_squares"](designs)
+        except ValueError:
+            continue
+        found = made.estimate(zeros(1, 7), X.mT @ (X @ theta))
+        assert (found - theta).norm() < 1e-6 * made.variance().sqrt()  # what noise of σ = 1 would do
+        agreed += 1
+    assert agreed > 150

@@ -6,6 +6,7 @@ methods differ in what they minimise and in how they adapt.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 
 import torch
@@ -210,7 +211,7 @@ class SingleTask(NetworkLearner):
 
 
 class FeatureMAP(Learner):
-    """The hierarchical model's closed form on fixed features; abstract. No gradient: one step fits it.
+    """The hierarchical model's closed form on fixed features; abstract. No gradient: one step fits it, on the CPU.
 
     Σ_θ and σ² come from the training tasks by EM; the novel task's σ² is the one of largest evidence for its support.
     Outputs are tasks of their own, as the columns of one-hot targets are.
@@ -261,28 +262,40 @@ class FeatureMAP(Learner):
         grams, moments, energies, _ = self._moments(support_x, support_y)  # (R, T, C, ...)
         predicted = []
         for run in range(len(self.seeds)):
-            summary = TrainingSummary(self.precision[run], self.information[run], torch.zeros_like(self.precision[run]))
+            precision, information, task_cov, noise = (
+                buffer[run].cpu() for buffer in (self.precision, self.information, self.task_cov, self.noise)
+            )
+            summary = TrainingSummary(precision, information, torch.zeros_like(precision))
             terms = [term[run] for term in (grams, moments, energies)]
-            noise = self._likeliest_noise(summary, run, terms, support_x.shape[-2])
-            model = wide_model(self.task_cov[run], float(self.noise[run]), noise)
+            novel = likeliest_noise(summary, task_cov, float(noise), terms, support_x.shape[-2])
+            model = wide_model(task_cov, float(noise), novel)
             predicted.append(model.posterior(summary, terms[0], terms[1]).mean)  # (T, C, d)
-        return self.features(query_x) @ torch.stack(predicted).mT
-
-    def _likeliest_noise(self, summary: TrainingSummary, run: int, terms: list[Tensor], rows: int) -> Tensor:
-        """Of 16 variances between the training tasks' and the targets' own, one for every task; (T, C)."""
-        low = self.noise[run].log10()
-        high = (terms[2].mean() / rows).log10().maximum(low) + 0.5
-        noises = 10 ** (low + (high - low) * torch.linspace(0, 1, 16, dtype=torch.float64))
-        model = wide_model(self.task_cov[run], float(self.noise[run]), noises[:, None, None])
-        evidence = model.log_evidence(summary, *terms, rows)
-        return noises[evidence.sum(-1).argmax(0)][:, None].expand(evidence.shape[1:])
+        features = self.features(query_x)
+        return features @ torch.stack(predicted).mT.to(features)
 
     def _moments(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """X'X, X'y, y'y of every output of every task, (R, T, C, ...), and the number of rows."""
-        features, y = self.features(x), y.double()
+        """X'X, X'y, y'y of every output of every task, (R, T, C, ...), and the number of rows; on the CPU."""
+        features, y = self.features(x).cpu(), y.double().cpu()
         moments = (features.mT @ y).mT  # (R, T, C, d)
         grams = gram(features)[:, :, None].expand(*moments.shape, self.dim)
         return grams, moments, y.square().sum(-2), torch.tensor(x.shape[-2])
+
+
+def likeliest_noise(summary: TrainingSummary, task_cov: Tensor, noise: float, terms: list[Tensor], rows: int) -> Tensor:
+    """Of 16 variances between the training tasks' and the targets' own, the one of largest evidence for every task.
+
+    Args:
+        summary, task_cov, noise: what the training tasks gave.
+        terms: X'X (T, C, d, d), X'y (T, C, d) and y'y (T, C) of the novel tasks' supports.
+        rows: k.
+    Returns:
+        (T, C), the same for all outputs of a task.
+    """
+    low = math.log10(noise)
+    high = max(math.log10(float(terms[2].mean()) / rows), low) + 0.5
+    noises = 10 ** (low + (high - low) * torch.linspace(0, 1, 16, dtype=torch.float64))
+    evidence = wide_model(task_cov, noise, noises[:, None, None]).log_evidence(summary, *terms, rows)  # (16, T, C)
+    return noises[evidence.sum(-1).argmax(0)][:, None].expand(evidence.shape[1:])
 
 
 class BasisMAP(FeatureMAP):
@@ -363,7 +376,8 @@ def draw_episode(
     chosen = (torch.rand(R, episodes, generator=generator) * tasks.sizes[:, None].cpu()).long().to(tasks.x.device)
     order = torch.rand(R, episodes, C, n, generator=generator).argsort(-1).to(tasks.x.device)
     parts: list[Tensor] = []
-    runs, groups = torch.arange(R)[:, None, None, None], torch.arange(C)[:, None]
+    runs = torch.arange(R, device=tasks.x.device)[:, None, None, None]
+    groups = torch.arange(C, device=tasks.x.device)[:, None]
     for rows in (order[..., :support], order[..., support : support + query]):
         for values in (tasks.x, tasks.y):
             parts.append(values[runs, chosen[:, :, None, None], groups, rows].flatten(2, 3))

@@ -317,7 +317,7 @@ class PolynomialExample:
     band: Tensor
 
 
-def polynomial_example(settings: TheorySettings, d: int = 5, variance: float = 0.05) -> PolynomialExample:
+def polynomial_example(settings: TheorySettings, d: int = 5, variance: float = 0.25) -> PolynomialExample:
     """3 training tasks of 20 points, a novel one of 5, one in each fifth; with d = 5 least squares meets them all."""
     generator = settings.generator()
     thetas = sample_tasks(PAPER_TAU[:d], THETA_VARIANCE, (4,), generator)
