@@ -8,8 +8,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from .claims import Claim
-from .study import Record, mean_over_seeds
+from .study import Record, mean_over_seeds, select
 from .theory import Row, least_squares_line
+
+NAMES = {
+    "maml": "MAML",
+    "anil": "ANIL",
+    "fine_tuned": "pooled, fine-tuned",
+    "pooled": "pooled",
+    "single_task": "single task",
+    "basis_map": "hierarchical MAP",
+    "principal_map": "hierarchical MAP",
+}
 
 
 def theory_claims(tables: dict[str, list[Row]], map_distance: float) -> list[Claim]:
@@ -191,126 +201,100 @@ def exchange_claim(rows: Sequence[Row]) -> Claim:
     )
 
 
+@np.errstate(divide="ignore", invalid="ignore")  # an error of 0, or shots that gain nothing: no claim holds by them
 def learner_claims(
     records: Sequence[Record],
     tasks: Sequence[int],
     shots: Sequence[int],
     noise: float,
     learners: Sequence[str],
-    baseline: str | None = None,
+    baseline: str,
 ) -> list[Claim]:
     """The same predictions on trained learners: decay in k at the most tasks, little gain from more than a few tasks.
 
+    Every gain is a ratio of two errors of one seed, with its standard error over seeds.
+
     Args:
         records: of the study.
-        tasks, shots: numbers of training tasks and of shots that were tried.
+        tasks, shots: numbers of training tasks (at least 2) and of shots that were tried.
         noise: standard deviation of the support's noise at which to look.
-        learners: which must show it; the closed form is the last.
-        baseline: a learner without training tasks.
+        learners: which must show it.
+        baseline: a learner without training tasks, held against the first of them.
     """
-    most, least = max(tasks), min(shots)
+    most, least, many = max(tasks), min(shots), max(shots)
     some = sorted(tasks)[1] if len(tasks) > 2 else min(tasks)
+
+    def errors(learner: str, M: int, k: int) -> np.ndarray:
+        return by_seed(records, learner=learner, tasks=M, shots=k, noise=noise)
+
     claims = []
     for learner in learners:
-        decay = gain(records, {"tasks": most, "shots": least}, {"tasks": most, "shots": max(shots)}, learner, noise)
-        more = gain(records, {"tasks": some, "shots": least}, {"tasks": most, "shots": least}, learner, noise)
-        gained, gained_error = share(more, decay)
-        factor = max(shots) / least
+        decay = errors(learner, most, least) / errors(learner, most, many)
+        more = errors(learner, some, least) / errors(learner, most, least)
+        gained = mean_and_error(np.log(more) / np.log(decay))
+        decayed = mean_and_error(decay)
         claims += [
             Claim(
                 f"{learner}-decay",
-                f"{NAMES[learner]} gains from shots (error at k = {least} over that at {max(shots)}, M = {most})",
+                f"{NAMES[learner]} gains from shots (error at k = {least} over that at {many}, M = {most})",
                 "decays in k",
-                decay[0],
+                decayed[0],
                 "above 2 by two standard errors",
-                decay[0] - 2 * decay[1] > 2,
-                decay[1],
+                decayed[0] - 2 * decayed[1] > 2,
+                decayed[1],
             ),
             Claim(
                 f"{learner}-plateau",
                 f"{NAMES[learner]} gains little from {most / some:g} times the tasks, k = {least} (log error, as a "
-                f"share of what {factor:g} times the shots gain)",
+                f"share of what {many / least:g} times the shots gain)",
                 "flat in M",
-                gained,
+                gained[0],
                 "below 0.5 by two standard errors",
-                gained + 2 * gained_error < 0.5,
-                gained_error,
+                gained[0] + 2 * gained[1] < 0.5,
+                gained[1],
             ),
         ]
-    if baseline:
-        few = gain(
-            records, {"tasks": most, "shots": least}, {"tasks": most, "shots": least}, (baseline, learners[0]), noise
-        )
-        many = gain(
-            records,
-            {"tasks": most, "shots": max(shots)},
-            {"tasks": most, "shots": max(shots)},
-            (baseline, learners[0]),
-            noise,
-        )
-        claims.append(
-            Claim(
-                "tasks-stand-in-for-shots",
-                f"Training tasks matter when shots are few ({NAMES[baseline]} over {NAMES[learners[0]]} at k = {least} "
-                f"and at k = {max(shots)})",
-                None,
-                f"{few[0]:.3g} ± {few[1]:.2g} · {many[0]:.3g} ± {many[1]:.2g}",
-                "first above 2 by two standard errors, second a quarter of it at most",
-                few[0] - 2 * few[1] > 2 and many[0] < few[0] / 4,
-            )
-        )
-    return claims
-
-
-def gain(
-    records: Sequence[Record], before: dict, after: dict, learner: str | tuple[str, str], noise: float
-) -> tuple[float, float]:
-    """Error before over error after and its standard error; two learners: the first's before, the second's after."""
-    first, second = (learner, learner) if isinstance(learner, str) else learner
-    a, a_error = mean_over_seeds(records, learner=first, noise=noise, **before)
-    b, b_error = mean_over_seeds(records, learner=second, noise=noise, **after)
-    if min(a, b) == 0:
-        return math.inf, math.nan
-    return a / b, a / b * math.hypot(a_error / a, b_error / b)
-
-
-def share(more: tuple[float, float], decay: tuple[float, float]) -> tuple[float, float]:
-    """log more / log decay and its standard error, the two taken for independent; infinite where shots gain nothing."""
-    if not 1 < decay[0] < math.inf:
-        return math.inf, math.nan
-    value = math.log(more[0]) / math.log(decay[0])
-    return value, math.hypot(more[1] / more[0], value * decay[1] / decay[0]) / math.log(decay[0])
+    few, enough = (mean_and_error(errors(baseline, most, k) / errors(learners[0], most, k)) for k in (least, many))
+    return [
+        *claims,
+        Claim(
+            "tasks-stand-in-for-shots",
+            f"Training tasks matter when shots are few ({NAMES[baseline]} over {NAMES[learners[0]]} at k = {least} "
+            f"and at k = {many})",
+            None,
+            f"{few[0]:.3g} ± {few[1]:.2g} · {enough[0]:.3g} ± {enough[1]:.2g}",
+            "first above 1 by two standard errors, second half of it at most",
+            few[0] - 2 * few[1] > 1 and enough[0] <= few[0] / 2,
+        ),
+    ]
 
 
 def closed_form_claim(records: Sequence[Record], tasks: Sequence[int], shots: Sequence[int], noise: float) -> Claim:
     """The hierarchical model against MAML where it has tasks enough to learn its covariance."""
-    ratios = [
-        gain(records, {"tasks": M, "shots": k}, {"tasks": M, "shots": k}, ("maml", "basis_map"), noise)
-        for M in sorted(tasks)[1:]
-        for k in shots
-    ]
-    smallest = min(ratios)
+    cells = [{"tasks": M, "shots": k, "noise": noise} for M in sorted(tasks)[1:] for k in shots]
+    ratios = [by_seed(records, learner="maml", **c) / by_seed(records, learner="basis_map", **c) for c in cells]
+    smallest, error = min(mean_and_error(ratio) for ratio in ratios)
     return Claim(
         "hierarchy-beats-maml",
         "The hierarchical model on 20 bumps beats MAML at every k and all M but the smallest (MAML's error over its "
         "own, smallest)",
         None,
-        smallest[0],
+        smallest,
         "above 1 by two standard errors",
-        smallest[0] - 2 * smallest[1] > 1,
-        smallest[1],
+        smallest - 2 * error > 1,
+        error,
     )
 
 
-NAMES = {
-    "maml": "MAML",
-    "anil": "ANIL",
-    "fine_tuned": "pooled, fine-tuned",
-    "pooled": "pooled",
-    "single_task": "single task",
-    "basis_map": "hierarchical MAP",
-    "principal_map": "hierarchical MAP",
-}
+def by_seed(records: Sequence[Record], **wanted) -> np.ndarray:
+    """Errors in the order of the seeds, (seeds,)."""
+    return np.array([record.error for record in sorted(select(records, **wanted), key=lambda record: record.seed)])
+
+
+def mean_and_error(values: np.ndarray) -> tuple[float, float]:
+    """Mean and standard error over seeds; nan for a single seed, so that nothing holds by it."""
+    spread = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return float(values.mean()), float(spread)
 
 
 def noise_study_claims(records: Sequence[Record], shots: Sequence[int]) -> list[Claim]:
