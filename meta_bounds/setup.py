@@ -1,0 +1,33 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="meta-bounds",
+    version="0.1.0",
+    description="Minimax lower bounds for meta-learning, and the hierarchical Bayesian linear model beside them",
+    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10",
+    packages=find_packages("src"),
+    package_dir={"": "src"},
+    package_data={"meta_bounds": ["configs/*.yaml"]},
+    install_requires=[
+        "torch>=2.4",
+        "pytorch-lightning>=2.4",
+        "jsonargparse[signatures]>=4.35",
+        "docstring-parser>=0.16",
+        "numpy>=1.26",
+        "scikit-learn>=1.6",
+        "matplotlib>=3.8",
+        "pillow>=10",
+        "tqdm>=4.66",
+    ],
+    extras_require={"test": ["pytest>=8", "PyYAML>=6", "hypothesis>=6.100", "gpytorch>=1.13"]},
+    entry_points={"console_scripts": ["meta-bounds = meta_bounds.cli:main"]},
+    classifiers=[
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

@@ -1,0 +1,22 @@
+"""The command `meta-bounds`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from . import command
+from .demo import demo
+from .experiment import CLASSES, ExperimentCommandLine
+from .reproduce import reproduce
+from .sweep import sweep
+from .verbs import adapt, bound, risk
+
+VERBS = {"demo": demo, "reproduce": reproduce, "bound": bound, "risk": risk, "sweep": sweep, "adapt": adapt}
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    command.run(ExperimentCommandLine, "meta-bounds", VERBS, args, **CLASSES)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""The theory's tables with their figures, by name: what the command `sweep` writes, and the demo all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from . import figures, theory
+from .theory import Row, TheorySettings
+from .tidy import write_csv
+
+TABLES: dict[str, tuple[Callable[[TheorySettings], list[Row]], Callable[[list[Row]], Figure] | None]] = {
+    "noise": (theory.noise_table, figures.noise_figure),
+    "samples": (theory.samples_table, figures.samples_figure),
+    "chain": (theory.chain_table, figures.chain_figure),
+    "packings": (theory.packings_table, figures.packings_figure),
+    "shots": (theory.shots_table, figures.shots_figure),
+    "estimators": (theory.estimators_table, figures.estimators_figure),
+    "instances": (theory.instances_table, figures.instances_figure),
+    "exchange": (theory.exchange_table, None),
+}
+
+
+def sweep(
+    name: str = "all", *, out: str = "runs/meta_bounds-sweep", seed: int = 0, designs: int = 100, draws: int = 20_000
+) -> int:
+    """Compute a figure of the theory: a tidy CSV and a PNG in OUT.
+
+    Args:
+        name: noise, samples, chain, packings, shots, estimators, instances, exchange, or all.
+        out: Folder for the files.
+        seed: Of all draws.
+        designs: Feature matrices per curve.
+        draws: Monte Carlo draws per packing.
+    """
+    if name != "all" and name not in TABLES:
+        raise ValueError(f"unknown sweep {name!r}, choose from all, {', '.join(TABLES)}")
+    settings = TheorySettings(designs=designs, draws=draws, seed=seed)
+    for each in TABLES if name == "all" else [name]:
+        _, names = table(each, settings, Path(out))
+        print(", ".join(str(Path(out) / file) for file in [f"{each}.csv", *names]))
+    return 0
+
+
+def table(name: str, settings: TheorySettings, folder: Path) -> tuple[list[Row], list[str]]:
+    """Compute one table, write its CSV and figure into `folder`, and return its rows and the figure's file name."""
+    compute, draw = TABLES[name]
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = compute(settings)
+    write_csv(folder / f"{name}.csv", rows)
+    if draw is None:
+        return rows, []
+    draw(rows).savefig(folder / f"{name}.png")
+    return rows, [f"{name}.png"]
