@@ -96,13 +96,23 @@ def fitted(tmp_path_factory):
 def test_fit_leaves_a_curve_and_a_checkpoint_that_knows_its_start(fitted):
     curve = json.loads((fitted / "mli.json").read_text())
     assert len(curve["alphas"]) == len(curve["losses"]) == 50 and curve["weight_distance"] > 0
-    training = load_training(str(fitted / "last.ckpt"))
+    training = load_training(str(fitted / "checkpoints" / "last.ckpt"))
     assert training.initial.keys() == snapshot(training.network).keys()
     assert any(not torch.equal(v, training.initial[n]) for n, v in snapshot(training.network).items())
 
 
+def test_a_second_fit_can_go_to_a_folder_of_its_own(fitted, tmp_path):
+    """Both the checkpoint and the curve follow default_root_dir, and the first run stays as it was."""
+    before = {path: path.read_bytes() for path in fitted.rglob("*") if path.is_file()}
+    quiet = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+    options = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu", f"--trainer.default_root_dir={tmp_path}", *quiet]
+    main(["fit", "--config", "digits", "--model.init_args.seeds=[1]", *options])
+    assert (tmp_path / "checkpoints" / "last.ckpt").is_file() and (tmp_path / "mli.json").is_file()
+    assert before == {path: path.read_bytes() for path in fitted.rglob("*") if path.is_file()}
+
+
 def test_interpolate_runs_from_a_runs_own_start_or_from_any_state(fitted, tmp_path, capsys):
-    last = fitted / "last.ckpt"
+    last = fitted / "checkpoints" / "last.ckpt"
     assert run("interpolate", last, "--out", tmp_path / "own", "--alphas", 11) == 0
     assert "min delta" in capsys.readouterr().out
     own = json.loads((tmp_path / "own" / "mli.json").read_text())
@@ -116,7 +126,7 @@ def test_interpolate_runs_from_a_runs_own_start_or_from_any_state(fitted, tmp_pa
 
 
 def test_plane_and_gauss_take_checkpoints(fitted, tmp_path, capsys):
-    last = fitted / "last.ckpt"
+    last = fitted / "checkpoints" / "last.ckpt"
     other = {name: torch.randn(value.shape) for name, value in load_training(str(last)).initial.items()}
     torch.save(other, tmp_path / "other.pt")
     options = ("--points", 4, "--rows", 50, "--out", tmp_path)
@@ -129,7 +139,15 @@ def test_plane_and_gauss_take_checkpoints(fitted, tmp_path, capsys):
 
 def test_what_fit_trained_can_be_tested(fitted, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    main(["test", "--config", "digits", f"--ckpt_path={fitted / 'last.ckpt'}", "--trainer.accelerator=cpu"])
+    main(
+        [
+            "test",
+            "--config",
+            "digits",
+            f"--ckpt_path={fitted / 'checkpoints' / 'last.ckpt'}",
+            "--trainer.accelerator=cpu",
+        ]
+    )
     assert "test/error" in capsys.readouterr().out
 
 
@@ -161,7 +179,7 @@ def test_a_checkpoint_of_something_else_is_refused_by_name(tmp_path, capsys, fit
     assert "plain.pt: not a checkpoint of `mli-landscapes fit`" in error_of(
         capsys, "interpolate", tmp_path / "plain.pt"
     )
-    message = error_of(capsys, "interpolate", tmp_path / "plain.pt", fitted / "last.ckpt")
+    message = error_of(capsys, "interpolate", tmp_path / "plain.pt", fitted / "checkpoints" / "last.ckpt")
     assert "lacks layers.0.weight" in message
 
 

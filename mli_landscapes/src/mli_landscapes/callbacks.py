@@ -30,7 +30,7 @@ class MLICallback(Callback):
 
     Args:
         alphas: points of the line.
-        dirpath: folder for `mli.json`; None writes nothing.
+        dirpath: folder for `mli.json`, seen from the trainer's default_root_dir; None writes nothing.
         data: batches; None: the training dataloader, so give some without shuffling or augmentation if it has them.
         held_out: further batches, for a second curve.
         objective: `(module, batch) -> losses` (B,) or a mean; None: the loss of `training_step`.
@@ -74,7 +74,8 @@ class MLICallback(Callback):
             **self.options,
         )
         if self.dirpath is not None:
-            write_curve(Path(self.dirpath) / "mli.json", self.result, weight_distance(self.initial, snapshot(module)))
+            path = Path(trainer.default_root_dir) / self.dirpath / "mli.json"
+            write_curve(path, self.result, weight_distance(self.initial, snapshot(module)))
 
     def state_dict(self) -> dict:
         return {"initial": self.initial}

@@ -87,8 +87,17 @@ def heatmap_figure(rows: Sequence[Row], families: Mapping[str, Sequence[str]]) -
                 if (cell, rate) in found:
                     r = found[cell, rate]
                     dark = r.converged and r.share.value > 0.6
-                    words = f"{r.nonmonotone}/{r.converged}" if r.converged else "–"
-                    axes.text(j, i, words, ha="center", va="center", fontsize=7, color="white" if dark else "0.15")
+                    words = f"{r.nonmonotone}\nof {r.converged}" if r.converged else "–"
+                    axes.text(
+                        j,
+                        i,
+                        words,
+                        ha="center",
+                        va="center",
+                        fontsize=6.5,
+                        linespacing=0.95,
+                        color="white" if dark else "0.15",
+                    )
         axes.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates], fontsize=7, rotation=45)
         axes.set_yticks(range(len(cells)), [short(cell) for cell in cells], fontsize=8)
         axes.set_xlabel("learning rate")
@@ -185,8 +194,8 @@ def optima_figure(found: Optima) -> Figure:
     return figure
 
 
-def plane_figure(found: Slice) -> Figure:
-    """Loss on the plane of two initialisations and an optimum, with the projected training path."""
+def plane_figure(found: Slice, names: Sequence[str] = ("initialisation", "another one", "optimum")) -> Figure:
+    """Loss on the plane of three named networks, the lines to the last and, where there is one, the training path."""
     figure = new_figure(4.2)
     axes = figure.subplots()
     losses = found.losses.numpy().T
@@ -200,14 +209,16 @@ def plane_figure(found: Slice) -> Figure:
     bar = figure.colorbar(filled, ax=axes, label="training loss, nats")
     ticks = [t for t in (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30) if low <= t <= high]
     bar.set_ticks(ticks, labels=[f"{t:g}" for t in ticks])
-    path, corners = found.trajectory.numpy(), found.corners.numpy()
-    axes.plot(path[:, 0], path[:, 1], "-", color="black", linewidth=1.2, label="training path, projected")
-    axes.plot(*corners[[0, 2]].T, "--", color="#D55E00", linewidth=1.2, label="own line")
-    axes.plot(*corners[[1, 2]].T, "--", color="#E69F00", linewidth=1.2, label="line from the other initialisation")
-    for point, label in zip(corners, ("initialisation", "another one", "optimum"), strict=True):
+    corners = found.corners.numpy()
+    if found.trajectory is not None:
+        axes.plot(*found.trajectory.numpy().T, "-", color="black", linewidth=1.2, label="training path, projected")
+    axes.plot(*corners[[0, 2]].T, "--", color="#D55E00", linewidth=1.2, label=f"{names[0]} to {names[2]}")
+    axes.plot(*corners[[1, 2]].T, "--", color="#E69F00", linewidth=1.2, label=f"{names[1]} to {names[2]}")
+    for point, label in zip(corners, names, strict=True):
         axes.plot(*point, "o", color="black", markersize=4)
-        axes.annotate(label, point, xytext=(5, 5), textcoords="offset points", fontsize=8)
-    axes.set(xlabel="along own line, weight distance", ylabel="across it, weight distance")
+        box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.75, "linewidth": 0}
+        axes.annotate(label, point, xytext=(6, 7), textcoords="offset points", fontsize=8, bbox=box)
+    axes.set(xlabel="weight distance along the first line", ylabel="weight distance across it")
     axes.set_aspect("equal")
     figure.legend(loc="outside lower center", ncols=3, fontsize=7.5, frameon=False)
     return figure

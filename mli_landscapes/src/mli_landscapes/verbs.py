@@ -17,6 +17,7 @@ from .evidence import Slice
 from .experiment import Experiment
 from .gauss import gauss_length, polygon_turning, total_turning
 from .interpolation import interpolate as interpolate_networks
+from .monotonicity import min_delta
 from .plane import grid_around, loss_plane
 from .plane import plane as plane_through
 from .states import parameters_of
@@ -72,18 +73,13 @@ def interpolate(
     title = f"min Δ = {float(result.min_delta):.3g}, relative weight distance {weight_distance(first, last):.3g}"
     figures.line_figure(result.alphas, result.values, result.held_out, title).savefig(folder / "mli.png")
     print(f"loss {float(result.values[0]):.4g} -> {float(result.values[-1]):.4g}")
-    print(f"min delta {float(result.min_delta):.4g}, held-out {rise(result.held_out):.4g}")
+    print(f"min delta {float(result.min_delta):.4g}, held-out {float(min_delta(result.held_out)):.4g}")
     print(f"barrier {float(result.barrier):.4g}")
     print(f"relative weight distance {weight_distance(first, last):.4g}")
     for bump in result.bumps:
         print(f"rises by {bump.height:.4g} from alpha {bump.start:.3g} to its peak at {bump.peak:.3g}")
     print(f"mli.json and mli.png: {folder}")
     return 0
-
-
-def rise(values: Tensor) -> float:
-    """min_delta of a curve, for printing."""
-    return float((values - torch.cummin(values, 0).values).max())
 
 
 def plane(
@@ -119,7 +115,8 @@ def plane(
     folder.mkdir(parents=True, exist_ok=True)
     content = {"x": x.tolist(), "y": y.tolist(), "losses": losses.tolist(), "corners": places.tolist()}
     (folder / "plane.json").write_text(json.dumps(content))
-    figures.plane_figure(Slice(x, y, losses, places, places[[0, 2]])).savefig(folder / "plane.png")
+    names = ("start of C" if a == "initial" else "A", "B", "C")
+    figures.plane_figure(Slice(x, y, losses, places), names).savefig(folder / "plane.png")
     print(f"plane.json and plane.png: {folder}")
     return 0
 
