@@ -197,7 +197,7 @@ def test_a_network_that_diverges_leaves_the_others_alone():
     alone = StackedTrainer(build, squared_error, [0.01], optimizer=SGD)
     losses = mixed.fit(batches)
     alone.fit(batches)
-    assert mixed.finite().tolist() == [True, False] and not losses[0, 1].isfinite()
+    assert mixed.stack.finite().tolist() == [True, False] and not losses[0, 1].isfinite()
     for stacked, single in zip(mixed.stack.parameters(), alone.stack.parameters(), strict=True):
         assert torch.allclose(stacked[0], single[0], rtol=1e-12)
     with pytest.raises(ValueError, match="that network diverged"):

@@ -28,7 +28,6 @@ from mli_landscapes.tables import (
     logistic_fit,
     markdown,
     mean_interval,
-    rise_of,
     share_interval,
     table,
 )
@@ -167,11 +166,6 @@ def test_log_correlation_of_a_power_law_is_one():
     assert log_correlation(x, [3 * v**0.7 for v in x])[0] == pytest.approx(1)
     with pytest.raises(ValueError, match="at least four runs"):
         log_correlation([1.0], [1.0])
-
-
-def test_rise_of_a_list_is_min_delta():
-    values = np.random.default_rng(0).normal(size=50).tolist()
-    assert rise_of(values) == pytest.approx(float(min_delta(values)))
 
 
 def test_grid_claims_hold_and_fail_by_their_numbers():

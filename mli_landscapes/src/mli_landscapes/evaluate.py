@@ -120,7 +120,7 @@ def batch_by_batch(
     for set_means, batches in zip(means, sets, strict=True):
         for batch in batches:
             batch = to_device(batch, device)
-            size = chunk(work, batch, objective) if chunk_size == "auto" else chunk_size
+            size = chunk(work, batch) if chunk_size == "auto" else chunk_size
             if size > 1:
                 losses = losses_by_vmap(work, states, weights, batch, objective, size)
                 for mean, value in zip(set_means, losses, strict=True):
@@ -269,7 +269,7 @@ def losses_by_vmap(
     return torch.cat(found)
 
 
-def chunk(work: nn.Module, batch: Any, objective: Objective) -> int:
+def chunk(work: nn.Module, batch: Any) -> int:
     """Points to evaluate in one vmap on this batch; 1 is a plain loop."""
     if not wants_vmap(work, batch):
         return 1

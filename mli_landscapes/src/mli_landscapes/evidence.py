@@ -229,13 +229,13 @@ def optima_claims(found: Optima) -> list[Claim]:
 
 @dataclass(frozen=True)
 class Slice:
-    """Losses (X, Y) on a plane through initialisation A, another one B and the optimum C, and paths in it, (n, 2)."""
+    """Losses (X, Y) on a plane through three networks, their coordinates (3, 2), and a path in it, (n, 2)."""
 
     x: Tensor
     y: Tensor
     losses: Tensor
     corners: Tensor
-    trajectory: Tensor
+    trajectory: Tensor | None = None
 
 
 def plane_slice(stack: NetworkStack, states: Sequence[dict[str, Tensor]], data: Sequence, points: int) -> Slice:
@@ -269,34 +269,22 @@ def theorem_claims(found: Theorem1, tolerance: float = 1e-9) -> list[Claim]:
     ]  # fmt: skip
 
 
-VARIANTS = ("bn", "bn-i", "nbn-i", "fixup")
-
-
 def variant_claims(records: Sequence[RunRecord], settings: StudySettings) -> list[Claim]:
-    """Residual networks: SGD against Adam, and with against without batch norm, over all variants that converge."""
+    """Residual networks: SGD against Adam, and without against with batch norm, over all variants that converge."""
+    runs = converged(records, settings.converged)
+    adam = {False: [r for r in runs if "_sgd_" in r.cell], True: [r for r in runs if "_adam_" in r.cell]}
+    normed = {kind: [r for r in runs if r.cell.startswith(("bn_", "bn-i_")) == kind] for kind in (False, True)}
 
-    def share(chosen: Sequence[RunRecord]) -> tuple[float, str]:
-        runs = converged(chosen, settings.converged)
-        up = len(rising(runs, settings.delta))
-        return (up / len(runs) if runs else math.nan), share_words(up, len(runs))
+    def claim(identifier: str, statement: str, names: tuple[str, str], groups: dict[bool, list[RunRecord]]) -> Claim:
+        up = {kind: len(rising(group, settings.delta)) for kind, group in groups.items()}
+        words = [f"{name} {share_words(up[kind], len(groups[kind]))}" for kind, name in enumerate(names)]
+        shares = [up[kind] / len(group) if group else math.nan for kind, group in groups.items()]
+        return Claim(identifier, statement, "more often", ", ".join(words), "higher share", shares[1] > shares[0])
 
-    pairs = []
-    for first, second in (("_sgd_", "_adam_"),):
-        pairs.append([[r for r in records if part in r.cell] for part in (first, second)])
-    pairs.append(
-        [[r for r in records if r.cell.startswith(starts)] for starts in (("nbn-i", "fixup"), ("bn_", "bn-i"))]
-    )
-    named = (
-        ("resnet_adam", "residual networks rise more often under Adam than under SGD", "SGD", "Adam"),
-        ("resnet_batchnorm", "and more often with batch norm than without", "without", "with"),
-    )
-    claims = []
-    for (identifier, statement, one, other), (low, high) in zip(named, pairs, strict=True):
-        (a, a_words), (b, b_words) = share(low), share(high)
-        claims.append(
-            Claim(identifier, statement, "more often", f"{one} {a_words}, {other} {b_words}", "higher share", b > a)
-        )
-    return claims
+    return [
+        claim("resnet_adam", "residual networks rise more often under Adam than under SGD", ("SGD", "Adam"), adam),
+        claim("resnet_batchnorm", "and more often with batch norm than without", ("without", "with"), normed),
+    ]
 
 
 def grafting_claims(records: Sequence[RunRecord], settings: StudySettings) -> list[Claim]:

@@ -47,6 +47,10 @@ class NetworkStack(nn.Module):
         single = vmap(lambda s: functional_call(self.networks, s, inputs), randomness="different")
         return single(state)
 
+    def finite(self) -> Tensor:
+        """Which networks have finite weights, (J,) bool."""
+        return torch.stack([p.detach().isfinite().reshape(len(p), -1).all(1) for p in self.parameters()]).all(0)
+
     def network(self, index: int) -> nn.Module:
         """A copy of one network, as a module of its own.
 

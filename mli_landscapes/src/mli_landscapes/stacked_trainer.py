@@ -103,10 +103,6 @@ class StackedTrainer:
         Args:
             data: see `interpolation.interpolate`, which also takes the options.
         Raises:
-            ValueError: some network diverged: its weights are not finite; `finite` tells which.
+            ValueError: some network diverged: its weights are not finite; `stack.finite()` tells which.
         """
         return interpolate(self.start, self.stack, data=data, metric=self.metric, inputs=self.inputs, **options)
-
-    def finite(self) -> Tensor:
-        """Which networks have finite weights, (J,) bool."""
-        return torch.stack([p.detach().isfinite().reshape(len(p), -1).all(1) for p in self.stack.parameters()]).all(0)

@@ -13,6 +13,7 @@ from scipy import stats
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from .monotonicity import min_delta
 from .study import RunRecord
 
 RESAMPLES = 2000
@@ -89,7 +90,7 @@ def row(group: str, rate: float | None, records: Sequence[RunRecord], below: flo
     """The statistics of some runs."""
     counted = converged(records, below)
     up = rising(counted, delta)
-    held_out = [rise_of(r.held_out) > delta for r in counted]
+    held_out = [float(min_delta(r.held_out)) > delta for r in counted]
     return Row(
         group,
         rate,
@@ -101,12 +102,6 @@ def row(group: str, rate: float | None, records: Sequence[RunRecord], below: flo
         mean_interval([r.min_delta for r in up]),
         sum(held_out),
     )
-
-
-def rise_of(losses: Sequence[float]) -> float:
-    """min_delta of a list; see `monotonicity.min_delta`."""
-    values = np.asarray(losses)
-    return float((values - np.minimum.accumulate(values)).max()) if len(values) else math.nan
 
 
 def table(records: Sequence[RunRecord], below: float, delta: float) -> list[Row]:

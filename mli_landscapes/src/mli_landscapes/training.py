@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn, vmap
 from torch.optim import SGD, Adam, Optimizer
@@ -159,7 +158,7 @@ class Training(LightningModule):
         """Which networks have finite weights."""
         if not isinstance(self.network, NetworkStack):
             return [all(bool(p.isfinite().all()) for p in self.network.parameters())]
-        return torch.stack([p.isfinite().reshape(len(p), -1).all(1) for p in self.network.parameters()]).all(0).tolist()
+        return self.network.finite().tolist()
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["initial_parameters"] = self.initial
