@@ -24,7 +24,7 @@ setup(
         "pillow>=10",
         "tqdm>=4.66",
     ],
-    extras_require={"test": ["pytest>=8", "PyYAML>=6", "hypothesis>=6.100", "gpytorch>=1.13"]},
+    extras_require={"test": ["pytest>=8", "hypothesis>=6.100", "gpytorch>=1.13"]},
     entry_points={"console_scripts": ["meta-bounds = meta_bounds.cli:main"]},
     classifiers=[
         "Programming Language :: Python :: 3",

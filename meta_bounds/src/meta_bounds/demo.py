@@ -84,6 +84,6 @@ def learners_part(records: list[Record], experiment: Experiment, folder: Path) -
     data = experiment.data
     write_csv(folder / "learners.csv", [vars(record) for record in records])
     what = f"squared error, support noise {NOISE:g}"
-    figure = figures.learners_figure(records, data.tasks, data.shots, NOISE, data.shots[1], what, 10)
+    figure = figures.learners_figure(records, data.tasks, data.shots, NOISE, data.shots[1], what)
     figure.savefig(folder / "learners.png")
     return "learners.png"

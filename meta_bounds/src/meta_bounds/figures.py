@@ -193,9 +193,12 @@ def instances_figure(rows: Sequence[Row]) -> Figure:
 
 
 def learners_figure(
-    records: Sequence[Record], tasks: Sequence[int], shots: Sequence[int], noise: float, few: int, what: str, top: float
+    records: Sequence[Record], tasks: Sequence[int], shots: Sequence[int], noise: float, few: int, what: str
 ) -> Figure:
-    """Error against shots at the most tasks, and against tasks at `few` shots; mean ± standard error over seeds."""
+    """Error against shots at the most tasks, and against tasks at `few` shots; mean ± standard error over seeds.
+
+    Squared errors on a log scale up to ten times their median, shares of wrong answers on a linear one.
+    """
     figure = Figure(figsize=(WIDTH, 3.7), dpi=DPI, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for learner in (name for name in LEARNER_STYLE if select(records, learner=name)):
@@ -211,8 +214,11 @@ def learners_figure(
             points(right, known, measured, **style)
     left.set(xscale="log", yscale="log", xlabel=f"shots k (M = {max(tasks)} training tasks)", ylabel=what)
     right.set(xscale="log", xlabel=f"training tasks M (k = {few})")
-    low = min(r.error for r in records if r.noise == noise and r.error > 0)
-    left.set_ylim(max(low / 1.5, 1e-4), top)
+    errors = np.array([r.error for r in records if r.noise == noise])
+    if errors.max() <= 1:
+        left.set(yscale="linear", ylim=(0, 1))
+    else:
+        left.set_ylim(max(errors.min() / 1.5, 1e-4), 10 * np.median(errors))
     return legend_below(figure, left, 3)
 
 

@@ -72,7 +72,7 @@ def sinusoids(out: Path, _: str) -> None:
     experiment = Experiment(["reproduce_sinusoids"])
     records = experiment.records(out / "learners" / "sinusoids", "sinusoids")
     claims = sinusoid_claims(records, experiment)
-    finish_study(out, "sinusoids", experiment, records, claims, NOISE, f"squared error, support noise {NOISE:g}", 10)
+    finish_study(out, "sinusoids", experiment, records, claims, NOISE, f"squared error, support noise {NOISE:g}")
 
 
 def noise(out: Path, _: str) -> None:
@@ -102,7 +102,7 @@ def omniglot(out: Path, data_dir: str) -> None:
     records = experiment.records(out / "learners" / "omniglot", "omniglot")
     data = experiment.data
     claims = learner_claims(records, data.tasks, data.shots, 0.0, ["maml", "principal_map"], "single_task")
-    finish_study(out, "omniglot", experiment, records, claims, 0.0, "share of wrong characters, 5 ways", 1)
+    finish_study(out, "omniglot", experiment, records, claims, 0.0, "share of wrong characters, 5 ways")
 
 
 def diabetes(out: Path, _: str) -> None:
@@ -144,7 +144,6 @@ def finish_study(
     claims: Sequence[Claim],
     at_noise: float,
     what: str,
-    top: float,
 ) -> None:
     """JSON, CSV, figure and the README's table of a study."""
     data = experiment.data
@@ -153,7 +152,7 @@ def finish_study(
     command = f"meta-bounds reproduce {name}" + " --data_dir DIR" * (name == "omniglot")
     write_result(out / f"{name}.json", command, list(dict.fromkeys(data.seeds)), claims, table=rows)
     middle = data.shots[1]
-    figures.learners_figure(records, data.tasks, data.shots, at_noise, middle, what, top).savefig(out / f"{name}.png")
+    figures.learners_figure(records, data.tasks, data.shots, at_noise, middle, what).savefig(out / f"{name}.png")
     print(markdown(records, data.tasks, data.shots, at_noise))
     print(claims_table(claims))
 
