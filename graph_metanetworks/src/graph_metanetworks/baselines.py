@@ -39,7 +39,7 @@ class StatNN(nn.Module):
     def __init__(self, outputs: int, tensors: int, hidden: int = 128):
         super().__init__()
         self.tensors = tensors
-        self.norm = nn.BatchNorm1d(7 * tensors)
+        self.norm = nn.LayerNorm(7 * tensors)
         self.readout = nn.Sequential(
             nn.Linear(7 * tensors, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, outputs)
         )

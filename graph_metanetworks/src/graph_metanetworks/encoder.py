@@ -23,17 +23,20 @@ class Fourier(nn.Module):
 
 
 class ValueFeatures(nn.Module):
-    """Features of edge values: the value, the value times √fan-in (which does not shrink with width), sin(Lin(value))."""
+    """Features of an edge value w and of s = w √fan-in, which does not shrink with width.
+
+    w, s, |w|, |s|, log(1 + s²), so that means over edges are first and second moments, and sin(Lin(w, s)).
+    """
 
     def __init__(self, waves: int = 6):
         super().__init__()
         self.lift = nn.Linear(2, waves)
-        self.size = waves + 2
+        self.size = waves + 5
 
     def forward(self, values: Tensor, fan_in: Tensor) -> Tensor:
         """values: (..., E). fan_in: (E,). Returns (..., E, size)."""
         both = torch.stack([values, values * fan_in.sqrt()], -1)
-        return torch.cat([both, self.lift(both).sin()], -1)
+        return torch.cat([both, both.abs(), both[..., 1:].square().log1p(), self.lift(both).sin()], -1)
 
 
 class GraphEncoder(nn.Module):

@@ -184,7 +184,9 @@ def input_axis(node: fx.Node, model: nn.Module, example: Tensor) -> int | str:
                     return 1 if moved else -1
             elif getattr(user.target, "__name__", "").startswith("conv"):
                 return 1
-            elif (user.target in ("flatten", torch.flatten) and _flattens_all(user)) or (user.target in ("view", "reshape", torch.reshape) and len(user.args) == 3 and user.args[2] == -1):
+            elif (user.target in ("flatten", torch.flatten) and _flattens_all(user)) or (
+                user.target in ("view", "reshape", torch.reshape) and len(user.args) == 3 and user.args[2] == -1
+            ):
                 return "entries"
             moved |= user.target in PASSES_ON
             queue.append(user)
