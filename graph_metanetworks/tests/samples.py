@@ -224,7 +224,8 @@ EXACT = {  # name -> (network, input, order of its symmetry group or None)
     "vit with the norm last": (lambda: TinyViT(norm_first=False), (1, 8, 8), f(4) * f(2) * (f(2) * f(2)) ** 2 * f(8)),
     "deep sets": (
         lambda: nn.Sequential(EquivariantLinear(3, 4), nn.ReLU(), EquivariantLinear(4, 2)), (5, 3), f(4)),
-    "triplane": (lambda: nn.Sequential(Triplane(4, 3), nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 1)), "points", f(4) * f(5)),
+    "triplane": (
+        lambda: nn.Sequential(Triplane(4, 3), nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 1)), "points", f(4) * f(5)),
     "gated": (Gated, (3,), f(4)),
     "two branches": (TwoBranches, (2,), f(3) ** 3),
     "two branches alike": (lambda: TwoBranches(alike=True), (2,), 2 * f(3) ** 3),
@@ -248,8 +249,8 @@ EXACT = {  # name -> (network, input, order of its symmetry group or None)
     "one prelu": (lambda: nn.Sequential(nn.Linear(2, 4), nn.PReLU(), nn.Linear(4, 2)), (2,), f(4)),
 }  # fmt: skip
 
-PAPER = ["mlp", "siren", "cnn", "conv1d", "conv3d", "residual", "group norm", "instance norm", "layer norm", "attention",
-         "vit", "deep sets", "triplane", "tied", "language"]  # fmt: skip
+PAPER = ["mlp", "siren", "cnn", "conv1d", "conv3d", "residual", "group norm", "instance norm", "layer norm",
+         "attention", "vit", "deep sets", "triplane", "tied", "language"]  # fmt: skip
 
 
 def sample(name, seed=0):

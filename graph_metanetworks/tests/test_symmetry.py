@@ -65,7 +65,7 @@ def test_every_generator_keeps_the_function_and_moves_the_metanet_outputs_along(
 
 @given(st.integers(0, 10_000))
 def test_generators_keep_the_function_of_random_networks(seed):
-    """The paper's conjecture that automorphisms of parameter graphs are symmetries, which it proves for computation graphs."""
+    """The paper proves it for computation graphs and conjectures it for parameter graphs."""
     torch.manual_seed(seed)
     model, x = RandomNet(seed).double(), torch.randn(2, 5, 3, dtype=torch.float64)
     graph = build_parameter_graph(model, x)

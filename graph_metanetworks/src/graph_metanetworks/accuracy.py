@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .baselines import DMC, DeepSetsMetanet, StatNN
 from .metanet import InvariantMetanet
+from .schedule import one_cycle
 from .zoo_data import LabelledNets
 
 TENSORS = 40  # StatNN pads every architecture to so many tensors
@@ -110,6 +111,4 @@ class AccuracyPrediction(LightningModule):
 
     def configure_optimizers(self):
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.hparams.rate, weight_decay=self.hparams.decay)
-        steps = max(2, int(self.trainer.estimated_stepping_batches))
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.hparams.rate, total_steps=steps + 1)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return one_cycle(optimizer, self.hparams.rate, self.trainer)

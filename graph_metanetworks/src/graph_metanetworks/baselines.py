@@ -17,7 +17,7 @@ def statnn_features(graph: ParameterGraph, flat: Tensor, tensors: int | None = N
     """StatNN (Unterthiner et al. 2020): mean, variance and five quantiles of every tensor.
 
     Args:
-        flat: (B, P). tensors: pads with zeros to so many tensors, for several architectures; None: as many as there are.
+        flat: (B, P). tensors: pads with zeros to so many tensors, for several architectures; None: no padding.
     Returns:
         (B, 7 · tensors).
     """

@@ -71,7 +71,8 @@ def block_connectivity(graph: ParameterGraph, device: torch.device) -> Connectiv
     cache = _BLOCKS.setdefault(graph, {})
     key = str(device)
     if key not in cache:
-        cache[key] = BlockConnectivity(graph, device)
+        with torch.inference_mode(False):  # a test may ask first, training must be able to use it
+            cache[key] = BlockConnectivity(graph, device)
     return cache[key]
 
 

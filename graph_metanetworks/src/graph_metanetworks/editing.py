@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -12,6 +13,7 @@ from .baselines import EditingFlatMLP
 from .metanet import EditingMetanet
 from .networks.siren import image_grid, run_sirens
 from .npnfn import NPNFN
+from .schedule import one_cycle
 from .siren_data import SirenBatch
 
 EDITORS: dict[str, Callable[[Sequence[int], int, int, int], nn.Module]] = {  # (sizes, parameters, width, depth)
@@ -37,7 +39,7 @@ class INREditing(LightningModule):
         if editor not in EDITORS:
             raise ValueError(f"unknown editor {editor!r}, choose from {', '.join(EDITORS)}")
         self.save_hyperparameters()
-        parameters = sum(a * b + b for a, b in zip(sizes, sizes[1:], strict=False))
+        parameters = sum(a * b + b for a, b in itertools.pairwise(sizes))
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.editor = EDITORS[editor](list(sizes), parameters, width, depth)
@@ -72,6 +74,4 @@ class INREditing(LightningModule):
 
     def configure_optimizers(self):
         optimizer = torch.optim.Adam(self.parameters(), lr=self.hparams.rate)
-        steps = max(2, int(self.trainer.estimated_stepping_batches))
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.hparams.rate, total_steps=steps + 1)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return one_cycle(optimizer, self.hparams.rate, self.trainer)

@@ -40,7 +40,7 @@ class ValueFeatures(nn.Module):
 
 
 class GraphEncoder(nn.Module):
-    """Embeddings and Fourier features, concatenated and mapped to width h; the architecture's part apart from values."""
+    """Embeddings and Fourier features, concatenated and mapped to width h; the architecture apart from values."""
 
     def __init__(self, width: int, embedding: int = 8):
         super().__init__()

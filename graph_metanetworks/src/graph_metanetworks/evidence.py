@@ -43,18 +43,19 @@ def accuracy_claims(records: Sequence[Record]) -> list[Claim]:
     other, best_ood = best(records, BASELINES, "ood_r2")
     family = mean_over_seeds(records, "accuracy", "gmn", "test_mean_r2")[0]
     return [
-        Claim("accuracy_r2", "a graph metanet predicts accuracies of six kinds of networks (R²)", PAPER["test"]["gmn"], r2,
-              ">= 0.74", r2 >= 0.74, r2_error),
+        Claim("accuracy_r2", "a graph metanet predicts accuracies of six kinds of networks (R²)",
+              PAPER["test"]["gmn"], r2, ">= 0.74", r2 >= 0.74, r2_error),
         Claim("accuracy_tau", "and ranks them (Kendall's τ)", 0.908, tau, ">= 0.68", tau >= 0.68, tau_error),
         Claim("accuracy_deepsets", "it beats a set of weights with the same features (R² above DeepSets')",
               PAPER["test"]["gmn"] - PAPER["test"]["deepsets"], r2 - sets, ">= 0.03", r2 - sets >= 0.03),
         Claim("accuracy_family", "it reads weights, not the architecture alone (R² above the family mean's)", None,
               r2 - family, ">= 0.1", r2 - family >= 0.1),
         Claim("accuracy_tenth", "with a tenth of the data it beats every baseline (R² above the best, "
-              f"{other_tenth.removesuffix('_tenth')})", PAPER["tenth"]["gmn"] - PAPER["tenth"]["dmc"], tenth - best_tenth,
-              "> 0", tenth > best_tenth, tenth_error),
+              f"{other_tenth.removesuffix('_tenth')})", PAPER["tenth"]["gmn"] - PAPER["tenth"]["dmc"],
+              tenth - best_tenth, "> 0", tenth > best_tenth, tenth_error),
         Claim("accuracy_ood", f"on wider nets than any seen it beats every baseline (R² above the best, {other})",
-              PAPER["ood"]["gmn"] - PAPER["ood"]["deepsets"], ood - best_ood, ">= 0.05", ood - best_ood >= 0.05, ood_error),
+              PAPER["ood"]["gmn"] - PAPER["ood"]["deepsets"], ood - best_ood, ">= 0.05", ood - best_ood >= 0.05,
+              ood_error),
     ]  # fmt: skip
 
 
@@ -65,8 +66,8 @@ def editing_claims(records: Sequence[Record], threshold: float = 0.042) -> list[
     np_nfn = mean_over_seeds(records, "editing", "npnfn", "test_mse")[0]
     mean = mean_over_seeds(records, "editing", "gmn", "mean_mse")[0]
     return [
-        Claim("editing_mse", "a graph metanet dilates the image that a SIREN holds (squared error)", ".0603, MNIST", gmn,
-              f"<= {threshold:g}", gmn <= threshold, error),
+        Claim("editing_mse", "a graph metanet dilates the image that a SIREN holds (squared error)", ".0603, MNIST",
+              gmn, f"<= {threshold:g}", gmn <= threshold, error),
         Claim("editing_flat", "an MLP on flat weights does not (its error over the metanet's)", ".306 / .0603, MNIST",
               flat / gmn, ">= 2", flat >= 2 * gmn),
         Claim("editing_npnfn", "NP-NFN, another equivariant editor, is not better (its error over the metanet's)",
@@ -82,10 +83,10 @@ def contrastive_claims(records: Sequence[Record]) -> list[Claim]:
     flat = mean_over_seeds(records, "contrastive", "flat", "probe_mse")[0]
     untrained = mean_over_seeds(records, "contrastive", "untrained", "probe_mse")[0]
     return [
-        Claim("ssl_probe", "self-supervised embeddings of sine INRs tell amplitude and frequency (probe's squared error)",
+        Claim("ssl_probe", "self-supervised embeddings of sine INRs tell amplitude and frequency (squared error)",
               1.13, gmn, "<= 5.2", gmn <= 5.2, error),
-        Claim("ssl_untrained", "training, not the architecture alone, does it (error below the untrained metanet's)", None,
-              untrained - gmn, "> 0", gmn < untrained),
+        Claim("ssl_untrained", "training, not the architecture alone, does it (error below the untrained metanet's)",
+              None, untrained - gmn, "> 0", gmn < untrained),
         Claim("ssl_flat", "an MLP on flat weights knows no more than the mean (probe's squared error)", "7.39", flat,
               ">= 7.5", flat >= 7.5),
     ]  # fmt: skip
@@ -93,7 +94,7 @@ def contrastive_claims(records: Sequence[Record]) -> list[Claim]:
 
 @dataclass(frozen=True)
 class Certificate:
-    """What was found of one network: orders of the groups of both styles, changes of the function, execution's error."""
+    """Of one network: orders of the groups of both styles, change of the function, error of execution."""
 
     name: str
     exact: int
@@ -151,8 +152,8 @@ def certificate_claims(found: Sequence[Certificate], spread: dict[str, float]) -
               f"{alike} of {len(found)}", "all", alike == len(found)),
         Claim("symmetry_function", "every generator keeps the function (largest change, float64)", "kept", changed,
               "< 1e-10", changed < 1e-10),
-        Claim("execution", "the graph alone computes what the network does (largest difference, float64)", "equal", executed,
-              "< 1e-10", executed < 1e-10),
+        Claim("execution", "the graph alone computes what the network does (largest difference, float64)", "equal",
+              executed, "< 1e-10", executed < 1e-10),
         Claim("invariance", "permuted copies of a network look alike to the metanet, not to an MLP on flat weights "
               "(spreads of both)", "invariant", f"{spread['gmn']:.1g} and {spread['flat']:.1g}",
               "first < 1e-5, second > 1e-3", spread["gmn"] < 1e-5 and spread["flat"] > 1e-3),
@@ -160,7 +161,7 @@ def certificate_claims(found: Sequence[Certificate], spread: dict[str, float]) -
 
 
 def permuted_outputs(copies: int = 50, seed: int = 0) -> dict[str, Tensor]:
-    """Outputs of an invariant metanet and of a flat MLP, both untrained, on permuted copies of one network, (copies,)."""
+    """Outputs (copies, 2) of an untrained invariant metanet and flat MLP on permuted copies of one network."""
     from .baselines import FlatMLP
     from .batch import NetBatch
     from .metanet import InvariantMetanet

@@ -101,7 +101,7 @@ class Experiment:
     def finish(self, job: tuple[str, str, int], out: Path) -> Record:
         """The record of one cell and seed, made now or before."""
         name, cell, seed = job
-        section = self.settings.section(name)
+        self.settings.section(name)
         changed = self.cell(name, cell, {"model.init_args.seed": seed, "data.init_args.order_seed": seed}, out)
         path, made_with = out / "cells" / f"{name}-{cell}-{seed}.json", changed.described()
         record = read_record(path, made_with)

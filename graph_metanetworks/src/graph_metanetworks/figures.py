@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -27,7 +28,7 @@ READERS = {"gmn": "GMN", "deepsets": "DeepSets", "dmc": "DMC", "statnn": "StatNN
 
 def accuracy_figure(records: Sequence[Record]) -> Figure:
     """Predicted against true accuracy of the first seed: nets like those trained on, and wider ones."""
-    figure = Figure(figsize=(WIDTH, 3.7), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.9), dpi=DPI, layout="constrained")
     record = select(records, "accuracy", "gmn")[0]
     titles = {"test": "widths seen in training", "ood": "wider than any seen"}
     for axes, (part, title) in zip(figure.subplots(1, 2, sharey=True), titles.items(), strict=True):
@@ -123,12 +124,12 @@ def graph_figure(graph: ParameterGraph) -> Figure:
     figure, axes = one_panel(4.2)
     place = _places(graph)
     kinds = sorted(set(graph.edge_type.tolist()))
-    palette = [f"C{i % 10}" for i in range(len(kinds))]
+    palette = [colormaps["tab20"](i % 20) for i in range(len(kinds))]
     for kind, colour in zip(kinds, palette, strict=True):
         chosen = (graph.edge_type == kind).nonzero()[:, 0].tolist()
         for n, edge in enumerate(chosen):
             ends = place[[int(graph.edge_src[edge]), int(graph.edge_dst[edge])]]
-            axes.plot(*ends.T, color=colour, linewidth=0.5, alpha=0.5, label=EDGE_TYPES[kind] if n == 0 else None)
+            axes.plot(*ends.T, color=colour, linewidth=0.6, alpha=0.7, label=EDGE_TYPES[kind] if n == 0 else None)
     markers = "os^Dv*PXhp<>d"
     for n, kind in enumerate(sorted(set(graph.node_type.tolist()))):
         chosen = (graph.node_type == kind).numpy()

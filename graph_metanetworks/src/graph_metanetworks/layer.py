@@ -1,4 +1,4 @@
-"""The layer of a graph metanet, in the form that trains fast; the paper's equation as it stands is `reference_layer.py`.
+"""The layer of a graph metanet, in the form that trains fast; the paper's equation is in `reference_layer.py`.
 
 e'   = ReLU(A v_source + B v_target + C e)       one linear map of (v_source, v_target, e), A and B once per node
 v_i <- v_i + MLP(v_i, mean of e' over incoming edges, mean of e' over outgoing edges)

@@ -151,7 +151,7 @@ class ExactLayout:
     def attention(
         self, builder: GraphBuilder, sources: Sequence[Tensor], weights, biases, heads: int
     ) -> DrawnAttention:
-        """Per head d_k nodes that queries and keys share, a head node, d_v value nodes; every projection its own type."""
+        """Per head d_k nodes that queries and keys share, a head node, d_v value nodes; each projection its type."""
         layer = builder.layer_of(*sources) + 1
         query_key = builder.nodes(len(weights[0]), "query_key", layer)
         value = builder.nodes(len(weights[2]), "value", layer)

@@ -32,7 +32,7 @@ def np_linear(weights: Sequence[Tensor], a1: Tensor, a: Tensor) -> list[Tensor]:
 
 
 class NPLinear(nn.Module):
-    """The same with channels and biases: one linear map of concatenated features for each layer's weights and biases."""
+    """The same with channels and biases: a linear map of concatenated features for each layer's weights and biases."""
 
     def __init__(self, layers: int, inputs: int, outputs: int):
         super().__init__()

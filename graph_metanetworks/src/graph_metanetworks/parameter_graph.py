@@ -15,6 +15,14 @@ from .values import NO_POSITION, decode
 from .vocabulary import EDGE_TYPES, NODE_TYPES
 
 
+class kept(cached_property):
+    """A cached property whose tensors can take part in training, even if a test in inference mode asks for it first."""
+
+    def __get__(self, instance, owner=None):
+        with torch.inference_mode(False):
+            return super().__get__(instance, owner)
+
+
 @dataclass(frozen=True, eq=False)
 class EdgeBlock:
     """Edges of one kind, in the order of their parameter tensor, as integer tensors that broadcast to one shape.
@@ -53,7 +61,7 @@ class EdgeBlock:
 
 @dataclass(frozen=True)
 class ParameterLayout:
-    """Where each tensor of the state stands in the flat vector; aliases: other names of a tied one; constants: ..., 1.0."""
+    """Where each tensor of the state stands in the flat vector. aliases: other names of tied ones. constants: ..., 1."""
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
@@ -66,7 +74,7 @@ class ParameterLayout:
 
 @dataclass(frozen=True, eq=False)
 class ParameterGraph:
-    """node_*: (N,). edge_*: (E,). The parameters' values are not part of it: all nets of an architecture share one graph.
+    """node_*: (N,). edge_*: (E,). Values of parameters are not part of it: all nets of an architecture share a graph.
 
     node_index: order of input and output neurons (and of tokens), else -1. node_operation: number of the chain of
     elementwise functions that a node goes through. edge_param: index into the flat parameter vector; -1 - k for the
@@ -95,15 +103,15 @@ class ParameterGraph:
     def num_parameters(self) -> int:
         return self.layout.parameters
 
-    @cached_property
+    @kept
     def edge_src(self) -> Tensor:
         return torch.cat([block.src.reshape(-1) for block in self.blocks])
 
-    @cached_property
+    @kept
     def edge_dst(self) -> Tensor:
         return torch.cat([block.dst.reshape(-1) for block in self.blocks])
 
-    @cached_property
+    @kept
     def edge_param(self) -> Tensor:
         return torch.cat([block.param.reshape(-1) for block in self.blocks])
 
@@ -135,7 +143,7 @@ class ParameterGraph:
     def block_codes(self, block: int) -> Tensor:
         return self.blocks[block].codes.reshape(-1)
 
-    @cached_property
+    @kept
     def edge_fan_in(self) -> Tensor:
         """For every edge the number of edges of its type that its target gets, (E,) float32."""
         fan = []
@@ -185,7 +193,7 @@ class ParameterGraph:
         constants = flat.new_tensor(self.layout.constants).expand(*flat.shape[:-1], -1)
         return torch.cat([flat, constants], -1)[..., self.gather_index]
 
-    @cached_property
+    @kept
     def gather_index(self) -> Tensor:
         """`edge_param` with constants counted from the end, as an index into (parameters, constants)."""
         size = self.layout.total + len(self.layout.constants)

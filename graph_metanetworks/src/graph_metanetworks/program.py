@@ -2,7 +2,7 @@
 
 The program is a list of steps, each a function without parameters (`F.conv2d`, `torch.relu`, `Tensor.view` ...) with
 the names of earlier results and with slots. A slot is a tensor argument that is put together from edges: it names edge
-blocks and, by node ids and positions, which edge belongs to which entry. No weight reaches the arithmetic on another way.
+blocks and, by node ids and positions, which edge belongs to which entry. No weight reaches the arithmetic otherwise.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class MatrixSlot:
 
 @dataclass(frozen=True, eq=False)
 class EntrySlot:
-    """The tensor whose every entry is the value of the edge with these two ends and this position, each shaped like it."""
+    """The tensor whose entries are the values of the edges with these ends and positions, each shaped like it."""
 
     block: int
     sources: Tensor

@@ -1,4 +1,4 @@
-"""The order in which networks are visited: batches by a budget of edges, a new order each epoch, the same on a resume."""
+"""The order in which networks are visited: batches by a budget of edges, anew each epoch, the same on a resume."""
 
 from __future__ import annotations
 

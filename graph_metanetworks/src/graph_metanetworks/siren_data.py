@@ -47,8 +47,8 @@ class SirenData(LightningDataModule):
     """
 
     def __init__(
-        self, folder: str, sizes: Sequence[int], omega: float, steps: int, rate: float, val: int, test: int, batch_size: int,
-        seed: int, order_seed: int,
+        self, folder: str, sizes: Sequence[int], omega: float, steps: int, rate: float, val: int, test: int,
+        batch_size: int, seed: int, order_seed: int,
     ):  # fmt: skip
         super().__init__()
         self.folder, self.sizes, self.omega, self.steps, self.rate = folder, list(sizes), omega, steps, rate
@@ -112,6 +112,8 @@ class SirenData(LightningDataModule):
     def loader(self, part: str, shuffle: bool = False) -> DataLoader:
         rows = list(self.rows[part])
         order = EpochOrder(len(rows), self.order_seed, shuffle)
+        if self.trainer and shuffle:  # a resumed run starts at a later epoch
+            order.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
         return DataLoader(
             rows,
             batch_size=self.batch_size,
@@ -152,8 +154,8 @@ class DigitSirens(ImageSirens):
     """scikit-learn's 1,797 digits of 8x8 pixels. count: how many of them."""
 
     def __init__(
-        self, folder: str = "runs/sirens", count: int = 1797, sizes: Sequence[int] = (2, 16, 16, 1), omega: float = 10.0,
-        steps: int = 400, rate: float = 5e-3, val: int = 97, test: int = 300, batch_size: int = 32, seed: int = 0,
+        self, folder: str = "runs/sirens", count: int = 1797, sizes: Sequence[int] = (2, 16, 16, 1),
+        omega: float = 10.0, steps: int = 400, rate: float = 5e-3, val: int = 97, test: int = 300, batch_size: int = 32, seed: int = 0,
         order_seed: int = 0,
     ):  # fmt: skip
         super().__init__(folder, sizes, omega, steps, rate, val, test, batch_size, seed, order_seed)
@@ -173,8 +175,8 @@ class MNISTSirens(ImageSirens):
 
     def __init__(
         self, data_dir: str = "data/mnist", prefix: str = "t10k", folder: str = "runs/sirens", count: int = 2000,
-        sizes: Sequence[int] = (2, 32, 32, 1), omega: float = 30.0, steps: int = 500, rate: float = 2e-3, val: int = 100,
-        test: int = 300, batch_size: int = 32, seed: int = 0, order_seed: int = 0, stride: int = 1,
+        sizes: Sequence[int] = (2, 32, 32, 1), omega: float = 30.0, steps: int = 500, rate: float = 2e-3,
+        val: int = 100, test: int = 300, batch_size: int = 32, seed: int = 0, order_seed: int = 0, stride: int = 1,
     ):  # fmt: skip
         super().__init__(folder, sizes, omega, steps, rate, val, test, batch_size, seed, order_seed)
         self.data_dir, self.prefix, self.count, self.stride = data_dir, prefix, count, stride

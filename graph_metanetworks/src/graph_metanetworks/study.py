@@ -24,8 +24,8 @@ from .zoo_data import Net, NetData
 class Section:
     """One experiment of a study.
 
-    settings: changes of the config for all its cells, by dotted name. cells: name -> changes for one. fast: changes over
-    all of these, for tests.
+    settings: changes of the config for all its cells, by dotted name. cells: name -> changes for one. fast: changes
+    over all of these, for tests.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)

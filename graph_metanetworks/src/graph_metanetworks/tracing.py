@@ -30,6 +30,7 @@ class Tracer(fx.Tracer):
         return rule_for(module) is not None or super().is_leaf_module(module, path)
 
 
+@torch.inference_mode(False)
 def build_parameter_graph(
     model: nn.Module,
     example_input: Tensor | Sequence[Tensor],

@@ -1,4 +1,4 @@
-"""The accuracy-prediction data: which networks of a zoo are trained on, validated on, tested on, or held out by width."""
+"""Accuracy-prediction data: which networks are trained on, validated on, tested on, or held out by their width."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .zoo_files import cached_nets
 
 @dataclass(frozen=True, eq=False)
 class Net:
-    """One network: its architecture's graph, its flat parameters (P,), its label, and which family and width it is of."""
+    """One network: its architecture's graph, its flat parameters (P,), its label, its family and width."""
 
     graph: ParameterGraph
     flat: Tensor
@@ -67,6 +67,8 @@ class NetData(LightningDataModule):
         nets = self.parts[part]
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer and shuffle else (0, 1)
         order = EpochOrder(len(nets), self.order_seed, shuffle)
+        if self.trainer and shuffle:  # a resumed run starts at a later epoch
+            order.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
         sampler = BudgetSampler(
             [n.graph.num_edges for n in nets], self.edge_budget, self.batch_size, order, rank, world
         )

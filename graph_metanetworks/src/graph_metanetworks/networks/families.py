@@ -1,4 +1,4 @@
-"""The architectures of the zoo: six families of classifiers of 8x8 digits, each with its width as the only parameter."""
+"""The architectures of the zoo: six families of classifiers of 8x8 digits; each has its width as only parameter."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class ViT(nn.Module):
 
 @dataclass(frozen=True)
 class Family:
-    """build: width -> network. read: images (n, 8, 8) -> its input. rate: by which the learning rates are multiplied."""
+    """build: width -> network. read: images (n, 8, 8) -> its input. rate: multiplies its learning rates."""
 
     build: Callable[[int], nn.Module]
     read: Callable[[Tensor], Tensor]

@@ -14,16 +14,15 @@ from .states import load_tensors
 
 
 class PartialResidual(nn.Module):
-    """inner(x) plus x on the first min(channels) channels."""
+    """inner(x) plus x on the first `shared` channels: the smaller number of channels of both."""
 
-    def __init__(self, inner: nn.Module):
+    def __init__(self, inner: nn.Module, shared: int):
         super().__init__()
-        self.inner = inner
+        self.inner, self.shared = inner, shared
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.inner(x)
-        shared = min(x.shape[1], y.shape[1])
-        return torch.cat([y[:, :shared] + x[:, :shared], y[:, shared:]], 1)
+        return torch.cat([y[:, : self.shared] + x[:, : self.shared], y[:, self.shared :]], 1)
 
 
 def read_wild_park(folder: str | Path) -> dict[Path, dict[str, Tensor]]:

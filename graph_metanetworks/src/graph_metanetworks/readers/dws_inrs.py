@@ -6,6 +6,7 @@ Layout: mnist_png_{training,testing}_{label}_{id}/checkpoints/model_final.pth wi
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from .states import check_shapes, load_tensors
 SIZES = (2, 32, 32, 1)
 SHAPES = {
     f"seq.{i}.{kind}": (b, a) if kind == "weight" else (b,)
-    for i, (a, b) in enumerate(zip(SIZES, SIZES[1:], strict=False))
+    for i, (a, b) in enumerate(itertools.pairwise(SIZES))
     for kind in ("weight", "bias")
 }
 NAME = re.compile(r"mnist_png_(training|testing)_(\d)_(\d+)(?:_augmented_(\d+))?")

@@ -58,8 +58,8 @@ class ModuleList(nn.Module):
 def model_zoo_network(state: dict[str, Tensor], activation: type[nn.Module] = nn.Tanh) -> ModuleList:
     """A network that has this state: convolutions (activation after each, a pool where indices leave room), then dense.
 
-    The files do not say what stands between the weighted layers. Here gaps of the numbering are filled with a pool of 2 (if
-    the gap is wide enough, after a convolution), the activation, and a Flatten before the first dense layer.
+    The files do not say what stands between the weighted layers. Here gaps of the numbering are filled with a pool of
+    2 (if the gap is wide enough, after a convolution), the activation, and a Flatten before the first dense layer.
     """
     weighted = {int(name.split(".")[1]): value for name, value in state.items() if name.endswith("weight")}
     layers: list[nn.Module] = []

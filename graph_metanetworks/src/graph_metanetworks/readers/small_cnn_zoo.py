@@ -1,7 +1,7 @@
 """The Small CNN Zoo (Unterthiner et al. 2020): 30,000 CNNs of 4,970 parameters for each image set, at several steps.
 
-A folder (cifar10/, svhn_cropped/ ...) has weights.npy (rows, 4970), metrics.csv.gz (a row each: step, test_accuracy ...)
-and layout.csv (varname, start_idx, end_idx, shape). Kernels are TensorFlow's: (height, width, in, out), dense (in, out).
+A folder (cifar10/, svhn_cropped/ ...) has weights.npy (rows, 4970), metrics.csv.gz (step, test_accuracy ... of each)
+and layout.csv (varname, start_idx, end_idx, shape). Kernels are TensorFlow's (height, width, in, out), dense (in, out).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import csv
 import gzip
+import itertools
 import random
 import zlib
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ class SmallCNN(nn.Module):
     def __init__(self, channels: int = 1):
         super().__init__()
         sizes = (channels, 16, 16, 16)
-        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2) for a, b in itertools.pairwise(sizes))
         self.dense = nn.Linear(16, 10)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -87,7 +88,7 @@ def small_cnn_state(weights: np.ndarray, layout) -> dict[str, Tensor]:
 
 
 def split_rows(order: Sequence[int], kept: Sequence[int]) -> dict[str, list[int]]:
-    """NFN's split: the second half of `order` is test; the first, shuffled by random.Random(0), 80 % train and 20 % val."""
+    """NFN's split: the second half of `order` is test; the first, shuffled by random.Random(0), 80 % train, 20 % val."""
     wanted = set(kept)
     rows = [row for row in order if row in wanted]
     first, test = rows[: len(rows) // 2], rows[len(rows) // 2 :]
@@ -126,7 +127,7 @@ class SmallCNNZoo(NetData):
         weights = _open_weights(files["weights.npy"])
         if len(weights) != len(steps) or weights.shape[1] != layout[-1][2]:
             raise ValueError(
-                f"{files['weights.npy']}: ({len(steps)}, {layout[-1][2]}) weights expected by the metrics and the layout, "
+                f"{files['weights.npy']}: ({len(steps)}, {layout[-1][2]}) weights expected by metrics and layout, "
                 f"got {weights.shape}"
             )
         kept = np.flatnonzero(np.array(steps) == LAST_STEP).tolist()

@@ -19,7 +19,7 @@ from .linear import linear
 def combine(builder: GraphBuilder, ids: list[Tensor], kind: str, edges: list[tuple[str, float]]):
     """A new node for every distinct tuple of nodes that meets somewhere, with an edge from each of the tuple.
 
-    ids: broadcastable. edges: type and value of the edge from each. Returns the new ids, broadcast, and a slot per part.
+    ids: broadcastable. edges: type and value of the edge from each. Returns the new ids and a slot per part.
     """
     parts = torch.broadcast_tensors(*[compact(i) for i in ids])
     tuples = torch.stack([p.reshape(-1).long() for p in parts])
@@ -171,7 +171,7 @@ def contract(builder: GraphBuilder, a: Tensor, b: Tensor, kind: str) -> Tensor:
 
 
 def gather_rows(builder: GraphBuilder, rows: Tensor, kind: str, edge: str, value: float) -> Tensor:
-    """A new node for every distinct row (last axis) of ids, with an edge from each of its nodes; ids without that axis."""
+    """A new node for every distinct row (last axis) of ids, with an edge from each of its nodes."""
     flat = rows.reshape(-1, rows.shape[-1]).long()
     unique, inverse = torch.unique(flat, dim=0, return_inverse=True)
     new = builder.nodes(len(unique), kind, builder.layer_of(rows))
