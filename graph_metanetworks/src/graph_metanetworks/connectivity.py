@@ -66,6 +66,7 @@ class BlockConnectivity:
     def __init__(self, graph: ParameterGraph, device: torch.device | str = "cpu"):
         self.nodes = graph.num_nodes
         self.blocks = [_dense_block(block, device) for block in graph.blocks]
+        self.sizes = [block.stop - block.start for block in self.blocks]
         self.incoming = self._counts([b.targets for b in self.blocks], [_per(b, 0) for b in self.blocks], device)
         self.outgoing = self._counts([b.sources for b in self.blocks], [_per(b, 1) for b in self.blocks], device)
 
@@ -77,16 +78,15 @@ class BlockConnectivity:
 
     def combine(self, at_source: Tensor, at_target: Tensor, at_edge: Tensor) -> Tensor:
         parts = []
-        for block in self.blocks:
-            edge = at_edge[..., block.start : block.stop, :]
+        for block, edge in zip(self.blocks, at_edge.split(self.sizes, -2), strict=True):
             source = at_source.index_select(-2, block.sources)
             target = at_target.index_select(-2, block.targets)
             if block.shape is None:
-                parts.append(edge + source + target)
+                parts.append((edge + source).add_(target))
                 continue
             tensor = edge.unflatten(-2, block.shape)  # (..., R, C, taps, h)
-            ends = source[..., None, :, None, :] + target[..., :, None, None, :]
-            parts.append((tensor + ends).flatten(-4, -2))
+            whole = (tensor + source[..., None, :, None, :]).add_(target[..., :, None, None, :])
+            parts.append(whole.flatten(-4, -2))
         return torch.cat(parts, -2)
 
     def to_targets(self, edges: Tensor) -> Tensor:
@@ -97,8 +97,7 @@ class BlockConnectivity:
 
     def _gather(self, edges: Tensor, axes: tuple[int, int], end: str) -> Tensor:
         sums, ids = [], []
-        for block in self.blocks:
-            part = edges[..., block.start : block.stop, :]
+        for block, part in zip(self.blocks, edges.split(self.sizes, -2), strict=True):
             sums.append(part if block.shape is None else part.unflatten(-2, block.shape).sum(axes))
             ids.append(getattr(block, end))
         total = edges.new_zeros(*edges.shape[:-2], self.nodes, edges.shape[-1])

@@ -10,7 +10,7 @@ from .vocabulary import EDGE_TYPES, NODE_TYPES
 
 
 def to_pyg(graph: ParameterGraph, values: Tensor):
-    """A `torch_geometric.data.Data`: x is (type, layer, index, activation), edge_attr (value, type, layer, 3 positions).
+    """A `torch_geometric.data.Data`: x is (type, layer, index, activation), edge_attr (value, type, layer, position).
 
     Raises:
         ImportError: torch_geometric is not installed (the extra `pyg`).

@@ -29,7 +29,7 @@ class GraphMetanetLayer(nn.Module):
     def forward(self, v: Tensor, e: Tensor, wires: Connectivity) -> tuple[Tensor, Tensor]:
         """v: (..., N, h). e: (..., E, h). Returns the same shapes."""
         x = self.node_norm(v)
-        mixed = wires.combine(self.source(x), self.target(x), self.edge(self.edge_norm(e))).relu()
+        mixed = wires.combine(self.source(x), self.target(x), self.edge(self.edge_norm(e))).relu_()
         gathered = torch.cat([x, wires.to_targets(mixed), wires.to_sources(mixed)], -1)
         v = v + self.node_out(nn.functional.silu(self.node_hidden(gathered)))
         return v, e + self.edge_out(mixed)

@@ -61,7 +61,7 @@ class EdgeBlock:
 
 @dataclass(frozen=True)
 class ParameterLayout:
-    """Where each tensor of the state stands in the flat vector. aliases: other names of tied ones. constants: ..., 1."""
+    """Where each tensor of the state stands in the flat vector. aliases: names of tied ones. constants: ..., 1."""
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]

@@ -155,8 +155,8 @@ class DigitSirens(ImageSirens):
 
     def __init__(
         self, folder: str = "runs/sirens", count: int = 1797, sizes: Sequence[int] = (2, 16, 16, 1),
-        omega: float = 10.0, steps: int = 400, rate: float = 5e-3, val: int = 97, test: int = 300, batch_size: int = 32, seed: int = 0,
-        order_seed: int = 0,
+        omega: float = 10.0, steps: int = 400, rate: float = 5e-3, val: int = 97, test: int = 300,
+        batch_size: int = 32, seed: int = 0, order_seed: int = 0,
     ):  # fmt: skip
         super().__init__(folder, sizes, omega, steps, rate, val, test, batch_size, seed, order_seed)
         self.count = count

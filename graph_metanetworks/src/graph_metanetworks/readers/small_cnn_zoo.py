@@ -88,7 +88,7 @@ def small_cnn_state(weights: np.ndarray, layout) -> dict[str, Tensor]:
 
 
 def split_rows(order: Sequence[int], kept: Sequence[int]) -> dict[str, list[int]]:
-    """NFN's split: the second half of `order` is test; the first, shuffled by random.Random(0), 80 % train, 20 % val."""
+    """NFN's split: the second half of `order` is test; the first, shuffled by random.Random(0), 80 % train."""
     wanted = set(kept)
     rows = [row for row in order if row in wanted]
     first, test = rows[: len(rows) // 2], rows[len(rows) // 2 :]
