@@ -161,6 +161,7 @@ def test_graph_and_check_symmetry_take_any_importable_network(tmp_path, monkeypa
     from graph_metanetworks.networks.resnet18 import ResNet18
 
     monkeypatch.setattr(sys.modules["mynets"], "Big", lambda: ResNet18(width=8), raising=False)
+    assert "edges are too many to count" in error_of(capsys, "check-symmetry", "mynets:Big", "--input=[3,32,32]")
     assert "a picture of" in error_of(capsys, "graph", "mynets:Big", "--input=[3,32,32]", "--out", tmp_path / "big.png")
 
 

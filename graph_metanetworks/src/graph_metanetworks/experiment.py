@@ -85,8 +85,8 @@ class Experiment:
     def cell(self, name: str, cell: str, more: Mapping[str, Any], out: Path) -> Experiment:
         """The experiment of one cell, its data kept below `out`."""
         section = self.settings.section(name)
-        folder = {"data.init_args.folder": str(out / "data")}
-        return self.with_settings({**section.settings, **section.cells[cell], **section.fast, **more, **folder})
+        always = {"data.init_args.folder": str(out / "data"), "trainer.barebones": True}
+        return self.with_settings({**section.settings, **section.cells[cell], **section.fast, **more, **always})
 
     def prepare(self, out: Path, title: str, experiments: Sequence[str] = EXPERIMENTS) -> None:
         """Train zoos and fit SIRENs of all cells, each once."""

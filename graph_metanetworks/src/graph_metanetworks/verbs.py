@@ -18,6 +18,7 @@ from .zoo import Recipe
 from .zoo_files import cached_nets
 
 DRAWABLE = 20_000  # edges of a figure
+COUNTABLE = 100_000  # edges of a graph whose automorphisms are counted
 
 
 def zoo(
@@ -94,6 +95,8 @@ def check_symmetry(
     model = model.double().eval()
     example = example.double() if example.is_floating_point() else example
     drawn = build_parameter_graph(model, example, style, include_buffers=True)
+    if drawn.num_edges > COUNTABLE:
+        raise ValueError(f"{network}: {drawn.num_edges} edges are too many to count automorphisms; make it narrower")
     generators = drawn.automorphism_generators()
     print(f"{drawn.automorphism_count():,} automorphisms, {len(generators)} generators")
     worst = 0.0
