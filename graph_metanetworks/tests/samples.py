@@ -272,6 +272,101 @@ def sample(name, seed=0):
         return model, torch.randn(3, *shape, dtype=torch.float64)
 
 
+class Of(nn.Module):
+    """A network from a function of its parts and its input."""
+
+    def __init__(self, function, **parts):
+        super().__init__()
+        self.function = function
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+def linears(**sizes):
+    return {name: nn.Linear(*size) for name, size in sizes.items()}
+
+
+def two_tokens(m, x):
+    """Different maps of the first and of the second token."""
+    y = m.i(x)
+    return m.a(y[:, 0]) + m.b(y[:, 1])
+
+
+def halves_of_places(m, x):
+    first, second = m.i(x).chunk(2, 1)
+    return (m.a(first).relu() + m.b(second).relu()).mean(1)
+
+
+def inception(m, x):
+    """Two alike branches, one of them after a pool."""
+    return m.h(torch.cat([m.a(x).relu(), m.b(F.max_pool2d(x, 3, 1, 1)).relu()], 1).mean((2, 3)))
+
+
+def squeeze_excite(m, x):
+    x = m.c(x)
+    gate = torch.sigmoid(m.b(torch.relu(m.a(x.mean((2, 3))))))
+    return m.h((x * gate[:, :, None, None]).mean((2, 3)))
+
+
+def functional(m, x):
+    x = F.relu(F.conv2d(x, m.w, m.b, 1, 1)).mean((2, 3))
+    return torch.tanh(x @ m.v.T + m.c)
+
+
+def cross_attention(m, x):
+    return m.o(m.a(m.i(x), m.j(x), m.j(x), need_weights=False)[0].mean(1))
+
+
+def parameters(**shapes):
+    return {name: nn.Parameter(torch.randn(shape)) for name, shape in shapes.items()}
+
+
+EXACT |= {
+    "functional": (lambda: Of(functional, **parameters(w=(4, 1, 3, 3), b=(4,), v=(2, 4), c=(2,))), (1, 5, 5), f(4)),
+    "encoder": (
+        lambda: nn.Sequential(
+            nn.Linear(3, 4),
+            nn.TransformerEncoder(
+                nn.TransformerEncoderLayer(4, 2, 8, 0.0, batch_first=True, norm_first=True), 2, nn.LayerNorm(4), False),
+            nn.Linear(4, 2),
+        ), (5, 3), f(4) * (f(2) * (f(2) * f(2)) ** 2 * f(8)) ** 2,
+    ),
+    "stack": (
+        lambda: Of(
+            lambda m, x: m.c(torch.stack([m.a(x), m.b(x)], 1).flatten(1)), **linears(a=(3, 4), b=(3, 4), c=(8, 2))),
+        (3,), f(4) ** 2 * 2,
+    ),
+    "upsampled": (
+        lambda: pooled(nn.Conv2d(1, 4, 3), nn.Upsample(scale_factor=2), nn.Conv2d(4, 3, 3), nn.ReLU(), channels=3),
+        (1, 5, 5), f(4) * f(3),
+    ),
+    "shuffled pixels": (
+        lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.PixelShuffle(2), nn.ReLU(), nn.Flatten(), nn.Linear(36, 2)),
+        (1, 5, 5), f(4),
+    ),
+    "inception": (
+        lambda: Of(inception, a=nn.Conv2d(2, 3, 1), b=nn.Conv2d(2, 3, 1), h=nn.Linear(6, 2)), (2, 5, 5), f(3) ** 2),
+    "squeeze and excite": (
+        lambda: Of(squeeze_excite, c=nn.Conv2d(1, 4, 3), **linears(a=(4, 2), b=(2, 4), h=(4, 2))),
+        (1, 6, 6), f(4) * f(2)),
+    "gated by silu": (
+        lambda: Of(lambda m, x: m.c(F.silu(m.a(x)) * m.b(x)), **linears(a=(3, 4), b=(3, 4), c=(4, 2))), (3,), f(4)),
+    "quotient": (
+        lambda: Of(lambda m, x: m.c(m.a(x) / (1 + m.b(x) ** 2)), **linears(a=(3, 4), b=(3, 4), c=(4, 2))), (3,), f(4)),
+    "two tokens": (lambda: Of(two_tokens, **linears(i=(3, 4), a=(4, 2), b=(4, 2))), (2, 3), f(4)),
+    "halves of places": (lambda: Of(halves_of_places, **linears(i=(3, 4), a=(4, 3), b=(4, 3))), (4, 3), f(4)),
+    "cross attention": (
+        lambda: Of(
+            cross_attention, a=nn.MultiheadAttention(4, 2, batch_first=True), **linears(i=(3, 4), j=(3, 4), o=(4, 2))),
+        (5, 3), f(4) ** 3 * f(2) * (f(2) * f(2)) ** 2,
+    ),
+    "softmax": (lambda: nn.Sequential(nn.Linear(3, 4), nn.Softmax(-1), nn.Linear(4, 2), nn.LogSoftmax(-1)), (3,), f(4)),
+}  # fmt: skip
+
+
 class RandomNet(nn.Module):
     """A random stack of random blocks on a stream of varying width, for tests of what holds for every network."""
 

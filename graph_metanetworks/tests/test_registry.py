@@ -53,14 +53,13 @@ def test_a_registered_rule_is_used():
         del MODULES[Scaled]
 
 
-class Of(nn.Module):
+class Holds(nn.Module):
     """A network from a function of itself and its input."""
 
     def __init__(self, function, **parts):
         super().__init__()
         self.function, self.parts = function, nn.ModuleDict(parts)
         self.weight = nn.Parameter(torch.randn(3, 3))
-        self.register_buffer("fixed", torch.randn(3, 3))
 
     def forward(self, x):
         return self.function(self, x)
@@ -69,11 +68,14 @@ class Of(nn.Module):
 @pytest.mark.parametrize(
     ("model", "shape", "said"),
     [
-        (Of(lambda m, x: torch.fft.fft(x)), (3,), "fft_fft.*no rule for this function"),
-        (Of(lambda m, x: F.linear(x, torch.ones(3, 3))), (3,), "weight is no parameter"),
-        (Of(lambda m, x: 1 / x), (3,), "division: by or of something"),
-        (Of(lambda m, x: m.weight @ x), (3, 3), "matmul: of something else"),
-        (Of(lambda m, x: x.mean()), (3,), "mean: over the whole batch"),
+        (Holds(lambda m, x: torch.fft.fft(x)), (3,), "fft_fft.*no rule for this function"),
+        (Holds(lambda m, x: F.linear(x, torch.ones(3, 3))), (3,), "weight is no parameter"),
+        (Holds(lambda m, x: F.scaled_dot_product_attention(x, x, x, attn_mask=m.weight)), (3, 3),
+         "its mask is no fixed"),
+        (Holds(lambda m, x: F.scaled_dot_product_attention(*3 * [x.transpose(1, 2)])), (4, 3), "axis -2 holds neurons"),
+        (Holds(lambda m, x: 1 / x), (3,), "division: by or of something"),
+        (Holds(lambda m, x: m.weight @ x), (3, 3), "matmul: of something else"),
+        (Holds(lambda m, x: x.mean()), (3,), "mean: over the whole batch"),
         (nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, padding_mode="circular")), (1, 4, 4), "padding mode 'circular'"),
         (nn.Sequential(nn.BatchNorm1d(3, track_running_stats=False)), (3,), "keeps no running statistics"),
         (nn.Sequential(nn.InstanceNorm1d(3, track_running_stats=True)), (3, 4), "keeps running statistics"),
@@ -126,7 +128,7 @@ def test_the_paper_style_refuses_what_the_paper_does_not_draw():
     flattened = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(18, 2))
     with pytest.raises(UnsupportedModuleError, match="global pooling before it; use style='exact'"):
         build_parameter_graph(flattened, torch.randn(1, 1, 5, 5), style="paper")
-    minus = Of(lambda m, x: m.parts["a"](x) - m.parts["b"](x), a=nn.Linear(3, 3), b=nn.Linear(3, 3))
+    minus = Holds(lambda m, x: m.parts["a"](x) - m.parts["b"](x), a=nn.Linear(3, 3), b=nn.Linear(3, 3))
     with pytest.raises(UnsupportedModuleError, match="subtraction: the paper's style has none"):
         build_parameter_graph(minus, torch.randn(1, 3), style="paper")
 

@@ -45,10 +45,6 @@ class NetBatch:
         result[self.order] = rows
         return result
 
-    def stacked(self, dense: bool = True) -> bool:
-        """Whether dense blocks can be used: there is one architecture."""
-        return dense and len(self.groups) == 1
-
     def union(self, backend: str = "native") -> tuple[IndexConnectivity, Tensor, Tensor]:
         """All nets as one graph: connectivity, and which net each node, (ΣN,), and each edge, (ΣE,), belongs to."""
         sources, targets, node_net, edge_net = [], [], [], []

@@ -14,14 +14,22 @@ from .layer import GraphMetanetLayer
 class GraphMetanet(nn.Module):
     """Reads networks of any architectures; permuting a net's neurons permutes its outputs.
 
-    width: h. depth: layers. backend: of the scatter where index arrays are used. checkpointing: trade time for memory.
+    width: h. depth: layers. dense_from: edges of a network from which its weight tensors are read as dense blocks,
+    which needs less memory; below, and for several architectures, index arrays are faster. backend: of their scatter.
+    checkpointing: trade time for memory.
     """
 
     def __init__(
-        self, width: int = 32, depth: int = 3, dense: bool = True, backend: str = "native", checkpointing: bool = False
+        self,
+        width: int = 32,
+        depth: int = 3,
+        dense_from: int = 100_000,
+        backend: str = "native",
+        checkpointing: bool = False,
     ):
         super().__init__()
-        self.width, self.dense, self.backend, self.checkpointing = width, dense, backend, checkpointing
+        self.width, self.backend, self.checkpointing = width, backend, checkpointing
+        self.dense_from = dense_from
         self.encoder = GraphEncoder(width)
         self.layers = nn.ModuleList(GraphMetanetLayer(width) for _ in range(depth))
         self.node_norm, self.edge_norm = nn.LayerNorm(width), nn.LayerNorm(width)
@@ -33,7 +41,7 @@ class GraphMetanet(nn.Module):
         for (graph, _), values in zip(batch.groups, batch.values(dtype), strict=True):
             nodes.append(self.encoder.nodes(graph).expand(len(values), -1, -1))
             edges.append(self.encoder.edges(graph) + self.encoder.edge_values(graph, values))
-        if batch.stacked(self.dense):
+        if len(batch.groups) == 1 and batch.groups[0][0].num_edges >= self.dense_from:
             wires = block_connectivity(batch.groups[0][0], edges[0].device)
             v, e = self._layers(nodes[0], edges[0], wires)
             return [v], [e]

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map
 
 from ..builder import GraphBuilder, compact
 from ..registry import register_function, register_module
-from ..values import Activation, Constant, Runtime, Weight
+from ..values import Activation, Constant, Runtime, Weight, grid_codes
 from .sums import as_activation
 
 FUNCTIONS = (
@@ -86,26 +86,30 @@ def concatenate(tensors, dim: int):
     return torch.cat([t.expand(*[t.shape[a] if a == dim else n for a, n in enumerate(sizes)]) for t in tensors], dim)
 
 
+def side_by_side(builder: GraphBuilder, tensors, dim: int) -> tuple[Activation, list[Activation]]:
+    """The concatenation, every entry with the node that it had, and its parts."""
+    parts = [x if isinstance(x, Activation) else as_activation(builder, x) for x in tensors]
+    ids, sites = torch.cat([x.ids for x in parts], dim), torch.cat([x.sites for x in parts], dim)
+    return Activation(ids, sites, builder.emit(concatenate, parts, dim)), parts
+
+
 @register_function(torch.cat, torch.concat)
 def cat(builder: GraphBuilder, tensors, dim: int = 0):
-    """Neurons side by side keep their nodes. Places side by side are joined, if they are of different nodes."""
-    parts = [x if isinstance(x, Activation) else as_activation(builder, x) for x in tensors]
-    dim %= parts[0].ids.ndim
-    result = Activation(
-        torch.cat([x.ids for x in parts], dim),
-        torch.cat([x.sites for x in parts], dim),
-        builder.emit(concatenate, parts, dim),
-    )
+    """Neurons side by side keep their nodes. Places side by side (a class token and patches) are joined."""
+    result, parts = side_by_side(builder, tensors, dim)
+    dim %= result.ids.ndim
     varying = [a for a in range(result.ids.ndim) if a != dim and any(compact(x.ids).shape[a] > 1 for x in parts)]
-    if varying and all(compact(x.ids).shape[dim] == 1 for x in parts) and compact(result.ids).shape[dim] > 1:
-        return builder.join(result, varying[-1])
-    return result
+    if not varying or any(compact(x.ids).shape[dim] > 1 for x in parts) or compact(result.ids).shape[dim] == 1:
+        return result
+    shape = [result.ids.shape[dim] if a == dim else 1 for a in range(result.ids.ndim)]
+    places = grid_codes((result.ids.shape[dim],)).view(shape).expand(result.ids.shape)
+    return builder.join(Activation(result.ids, places, result.ref), varying[-1])
 
 
 @register_function(torch.stack)
 def stack(builder: GraphBuilder, tensors, dim: int = 0):
-    lifted = [structural(builder, torch.unsqueeze, x, dim) for x in tensors]
-    return cat(builder, lifted, dim)
+    """Every entry keeps its node, whatever axis they are stacked on."""
+    return side_by_side(builder, [structural(builder, torch.unsqueeze, x, dim) for x in tensors], dim)[0]
 
 
 @register_function(getattr, "size", "dim")
@@ -113,10 +117,12 @@ def size(builder: GraphBuilder, x, *args):
     """x.shape, x.size(k): a number that may be another one when the graph is executed."""
     if args and isinstance(args[0], str):
         name, value = args[0], x.ids if isinstance(x, Activation) else x
+        if name == "T" and isinstance(x, Activation | Weight | Constant):
+            return structural(builder, torch.t, x)
+        if isinstance(x, Weight | Constant) and name in ("shape", "ndim"):
+            return getattr(x.index if isinstance(x, Weight) else x.tensor, name)
         if not isinstance(x, Activation):
             return getattr(x.value if isinstance(x, Runtime) else x, name)
-        if name == "T":
-            return structural(builder, torch.t, x)
         if name not in ("shape", "ndim"):
             return getattr(value, name)
         return _runtime(builder, getattr, x, name)
