@@ -111,7 +111,8 @@ def main() -> None:
         for name, found in times.items():
             ratio = reference / min(found)
             print(
-                f"| {nets} x 2-{hidden}-{hidden}-1 | {width} | {edges:,} | {name} | {1000 * min(found):.0f} | {ratio:.2f} |",
+                f"| {nets} x 2-{hidden}-{hidden}-1 | {width} | {edges:,} | {name} | {1000 * min(found):.0f} "
+                f"| {ratio:.2f} |",
                 flush=True,
             )
 

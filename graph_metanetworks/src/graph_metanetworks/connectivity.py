@@ -36,8 +36,8 @@ class IndexConnectivity:
     backend: str = "native"
 
     def combine(self, at_source: Tensor, at_target: Tensor, at_edge: Tensor) -> Tensor:
-        gathered = at_source.index_select(-2, self.source) + at_target.index_select(-2, self.target)
-        return gathered + at_edge
+        gathered = at_source.index_select(-2, self.source)
+        return gathered.add_(at_target.index_select(-2, self.target)).add_(at_edge)
 
     def to_targets(self, edges: Tensor) -> Tensor:
         return scatter_mean(edges, self.target, self.nodes, self.backend)
