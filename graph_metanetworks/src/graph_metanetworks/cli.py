@@ -1,0 +1,21 @@
+"""The command `graph-metanetworks`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from . import command
+from .demo import demo
+from .experiment import CLASSES, StudyCommandLine
+from .reproduce import reproduce
+from .verbs import check_symmetry, graph, zoo
+
+VERBS = {"demo": demo, "reproduce": reproduce, "zoo": zoo, "graph": graph, "check-symmetry": check_symmetry}
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    command.run(StudyCommandLine, "graph-metanetworks", VERBS, args, **CLASSES)
+
+
+if __name__ == "__main__":
+    main()

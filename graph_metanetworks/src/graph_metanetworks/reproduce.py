@@ -1,0 +1,130 @@
+"""The experiments of the README: the demo's with more networks, epochs and seeds, and INRs of MNIST images."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy
+import pytorch_lightning
+import torch
+
+from .claims import Claim, claims_table
+from .demo import all_claims, drawings
+from .evidence import certificate_claims, certificates, permuted_outputs
+from .experiment import Experiment, quiet
+from .figures import graph_figure, invariance_figure
+from .study import Record
+from .tables import accuracy_table, errors_table
+from .zoo_data import family_graph
+
+EDITORS = {"gmn": "GMN", "npnfn": "NP-NFN", "flat": "MLP on flat weights"}
+ENCODERS = {"gmn": "GMN", "untrained": "GMN, untrained", "flat": "MLP on flat weights"}
+
+
+def reproduce(
+    experiment: str = "all", *, out: str = "runs/graph_metanetworks-reproduce", mnist_dir: str = "data/mnist"
+) -> int:
+    """Measure what the README quotes; a run that was stopped goes on where it was.
+
+    Args:
+        experiment: symmetry, accuracy, editing, contrastive, mnist (needs mnist_dir), or all (the first four).
+        out: Folder for results, tables and figures.
+        mnist_dir: Folder with t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz.
+    """
+    known = ("symmetry", "accuracy", "editing", "contrastive", "mnist")
+    chosen = known[:4] if experiment == "all" else (experiment,)
+    if not set(chosen) <= set(known):
+        raise ValueError(f"unknown experiment {experiment!r}, choose from all, {', '.join(known)}")
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    quiet()
+    for name in chosen:
+        if name == "symmetry":
+            symmetry(folder)
+        elif name == "mnist":
+            run(
+                Experiment(["reproduce_mnist"], [f"--data.init_args.data_dir={mnist_dir}"]),
+                "editing",
+                "mnist",
+                folder,
+                14,
+            )
+        else:
+            run(Experiment(["reproduce"]), name, name, folder, 8)
+    return 0
+
+
+def symmetry(out: Path) -> None:
+    """Certificates of small networks of every kind."""
+    found = [certificate for width in (4, 6) for certificate in certificates(width)]
+    outputs = permuted_outputs()
+    spread = {name: float((output - output.mean(0)).abs().max()) for name, output in outputs.items()}
+    claims = certificate_claims(found, spread)
+    invariance_figure(outputs).savefig(out / "invariance.png")
+    graph_figure(family_graph("vit", 4)).savefig(out / "graph.png")
+    rows = [vars(certificate) for certificate in found]
+    write_result(out / "symmetry.json", "graph-metanetworks reproduce symmetry", [0], claims, certificates=rows)
+    print("| network | automorphisms, exact | closed form | paper's style |\n|---|---|---|---|")
+    for c in found:
+        print(f"| {c.name} | {c.exact:,} | {c.closed_form:,} | {c.paper:,} |")
+    print(claims_table(claims))
+
+
+def run(experiment: Experiment, section: str, name: str, out: Path, side: int) -> None:
+    """One experiment's cells, tables, claims and figures."""
+    experiment.prepare(out / name, f"{name}: networks", (section,))
+    records = experiment.study(out / name, f"{name}: metanets", (section,))
+    claims = all_claims(records)
+    if name == "mnist":
+        claims = [claim for claim in claims if claim.id != "editing_mse"]
+    for file, draw in drawings(records, side).items():
+        draw().savefig(out / (file if name != "mnist" else f"mnist_{file}"))
+    shown = table_of(records, section)
+    command = f"graph-metanetworks reproduce {name}" + " --mnist_dir DIR" * (name == "mnist")
+    numbers = [{k: v for k, v in vars(r).items() if k != "arrays"} for r in records]
+    write_result(out / f"{name}.json", command, experiment.settings.seeds, claims, runs=numbers)
+    (out / f"{name}.md").write_text(shown + "\n", encoding="utf-8")
+    print(shown)
+    print(claims_table(claims))
+
+
+def table_of(records: Sequence[Record], section: str) -> str:
+    if section == "accuracy":
+        return accuracy_table(records)
+    if section == "editing":
+        beside = {"mean_mse": "mean of the training targets", "unedited_mse": "no edit"}
+        return errors_table(records, section, "test_mse", EDITORS, beside)
+    return errors_table(records, section, "probe_mse", ENCODERS, {"mean_mse": "mean of the training waves"})
+
+
+def write_result(path: Path, command: str, seeds: Sequence[int], claims: Sequence[Claim], **measured) -> None:
+    """What was measured, with which versions, seeds and command; by way of a temporary file."""
+    content = {
+        "command": command,
+        "seeds": list(seeds),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "pytorch_lightning": pytorch_lightning.__version__,
+            "numpy": numpy.__version__,
+        },
+        "claims": [vars(claim) for claim in claims],
+        **measured,
+    }
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(_rounded(content), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _rounded(value):
+    """Floats to six digits: more are rounding, and would differ between machines. JSON has no infinity: text."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else str(value)
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,223 @@
+"""SIRENs of images and of sine waves, fitted here once and kept as files, with what they are to become or to tell."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pytorch_lightning import LightningDataModule
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from .batch import NetBatch
+from .idx import read_idx_pair
+from .networks.siren import Siren, fit_sirens, image_grid
+from .parameter_graph import ParameterGraph
+from .sampling import EpochOrder
+from .tracing import build_parameter_graph
+from .zoo import digits
+
+
+class SirenBatch(NamedTuple):
+    """nets: SIRENs of one architecture. target: the edited image (B, pixels), or (a, b) of a wave (B, 2)."""
+
+    nets: NetBatch
+    target: Tensor
+
+
+def dilate(images: Tensor) -> Tensor:
+    """The largest value of every pixel's 3x3 surroundings. (n, rows, columns), likewise."""
+    return F.max_pool2d(images[:, None], 3, 1, 1)[:, 0]
+
+
+class SirenData(LightningDataModule):
+    """SIRENs of one architecture; subclasses give signals and targets.
+
+    Args:
+        sizes: n_0 .. n_L. omega: ω. steps, rate: of the fits. val, test: how many are held out.
+    """
+
+    def __init__(
+        self, folder: str, sizes: Sequence[int], omega: float, steps: int, rate: float, val: int, test: int,
+        batch_size: int, seed: int, order_seed: int,
+    ):  # fmt: skip
+        super().__init__()
+        self.folder, self.sizes, self.omega, self.steps, self.rate = folder, list(sizes), omega, steps, rate
+        self.val, self.test, self.batch_size, self.seed, self.order_seed = val, test, batch_size, seed, order_seed
+        self.flat: Tensor | None = None
+
+    def signals(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What SIRENs are fitted to (B, n, n_L), where (n, n_0), and the targets (B, ·)."""
+        raise NotImplementedError
+
+    def chores(self) -> list[partial]:
+        """What `setup` has to make, for another process."""
+        return [partial(_set_up, self)]
+
+    def setup(self, stage: str | None = None) -> None:
+        """Fits the SIRENs, or reads them.
+
+        Raises:
+            ValueError: fewer SIRENs than are held out, or a fit failed.
+        """
+        if self.flat is not None:
+            return
+        signal, self.places, self.target = self.signals()
+        if len(signal) <= self.val + self.test:
+            raise ValueError(
+                f"more than {self.val + self.test} SIRENs expected, for those are held out; got {len(signal)}"
+            )
+        self.signal = signal.flatten(1)
+        self.flat, self.fit_error = self._fitted(signal)
+        self.graph: ParameterGraph = siren_graph(self.sizes, self.omega)
+        cuts = len(signal) - self.val - self.test, len(signal) - self.test
+        self.rows = {"train": range(cuts[0]), "val": range(*cuts), "test": range(cuts[1], len(signal))}
+
+    def _fitted(self, signal: Tensor) -> tuple[Tensor, Tensor]:
+        settings = [
+            self.sizes,
+            self.omega,
+            self.steps,
+            self.rate,
+            self.seed,
+            list(signal.shape),
+            float(signal.double().sum()),
+        ]
+        name = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:8]
+        path = Path(self.folder) / f"{type(self).__name__}-{name}.safetensors"
+        if not path.is_file():
+            flat, error = fit_sirens(signal, self.places, self.sizes, self.omega, self.steps, self.rate, self.seed)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+            save_file({"flat": flat, "error": error}, temporary)
+            os.replace(temporary, path)
+        tensors = load_file(path)
+        if not torch.isfinite(tensors["flat"]).all():
+            raise ValueError(f"{path}: some fits did not end in finite weights; lower the rate {self.rate}")
+        return tensors["flat"], tensors["error"]
+
+    def batch(self, indices: Sequence[int]) -> SirenBatch:
+        rows = torch.as_tensor(indices)
+        return SirenBatch(NetBatch([(self.graph, self.flat[rows])]), self.target[rows])
+
+    def loader(self, part: str, shuffle: bool = False) -> DataLoader:
+        rows = list(self.rows[part])
+        order = EpochOrder(len(rows), self.order_seed, shuffle)
+        if self.trainer and shuffle:  # a resumed run starts at a later epoch
+            order.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
+        return DataLoader(
+            rows,
+            batch_size=self.batch_size,
+            sampler=order,
+            collate_fn=self.batch,
+            drop_last=shuffle and len(rows) > self.batch_size,
+        )
+
+    def train_dataloader(self) -> DataLoader:
+        return self.loader("train", shuffle=True)
+
+    def val_dataloader(self) -> DataLoader:
+        return self.loader("val")
+
+    def test_dataloader(self) -> list[DataLoader]:
+        """Test first; then train, on which a linear probe is fitted."""
+        return [self.loader("test"), self.loader("train")]
+
+    def predict_dataloader(self) -> DataLoader:
+        return self.loader("test")
+
+
+class ImageSirens(SirenData):
+    """SIRENs of images in [0, 1]; the target is the dilated image. Subclasses say which images."""
+
+    edit: Callable[[Tensor], Tensor] = staticmethod(dilate)
+
+    def images(self) -> Tensor:
+        """(n, rows, columns) in [0, 1]."""
+        raise NotImplementedError
+
+    def signals(self) -> tuple[Tensor, Tensor, Tensor]:
+        images = self.images()
+        return images.flatten(1)[..., None], image_grid(*images.shape[1:]), self.edit(images).flatten(1)
+
+
+class DigitSirens(ImageSirens):
+    """scikit-learn's 1,797 digits of 8x8 pixels. count: how many of them."""
+
+    def __init__(
+        self, folder: str = "runs/sirens", count: int = 1797, sizes: Sequence[int] = (2, 16, 16, 1),
+        omega: float = 10.0, steps: int = 400, rate: float = 5e-3, val: int = 97, test: int = 300,
+        batch_size: int = 32, seed: int = 0, order_seed: int = 0,
+    ):  # fmt: skip
+        super().__init__(folder, sizes, omega, steps, rate, val, test, batch_size, seed, order_seed)
+        self.count = count
+
+    def images(self) -> Tensor:
+        return digits()[0][: self.count]
+
+
+class MNISTSirens(ImageSirens):
+    """MNIST's 10,000 test images, or its train images.
+
+    Args:
+        data_dir: folder of the official IDX files. prefix: t10k or train. count: how many of them. stride: 2 halves the
+            resolution by averaging.
+    """
+
+    def __init__(
+        self, data_dir: str = "data/mnist", prefix: str = "t10k", folder: str = "runs/sirens", count: int = 2000,
+        sizes: Sequence[int] = (2, 32, 32, 1), omega: float = 30.0, steps: int = 500, rate: float = 2e-3,
+        val: int = 100, test: int = 300, batch_size: int = 32, seed: int = 0, order_seed: int = 0, stride: int = 1,
+    ):  # fmt: skip
+        super().__init__(folder, sizes, omega, steps, rate, val, test, batch_size, seed, order_seed)
+        self.data_dir, self.prefix, self.count, self.stride = data_dir, prefix, count, stride
+
+    def images(self) -> Tensor:
+        images, _ = read_idx_pair(self.data_dir, self.prefix)
+        images = torch.tensor(images[: self.count], dtype=torch.float32) / 255
+        return F.avg_pool2d(images[:, None], self.stride)[:, 0] if self.stride > 1 else images
+
+
+class SineSirens(SirenData):
+    """a · sin(b x) on [-π, π) with a, b ~ U(0, 10); the target is (a, b).
+
+    points: at which the waves are fitted. waves: how many.
+    """
+
+    def __init__(
+        self, folder: str = "runs/sirens", waves: int = 1000, points: int = 128, sizes: Sequence[int] = (1, 16, 16, 1),
+        omega: float = 10.0, steps: int = 500, rate: float = 5e-3, val: int = 50, test: int = 200, batch_size: int = 64,
+        seed: int = 0, order_seed: int = 0,
+    ):  # fmt: skip
+        super().__init__(folder, sizes, omega, steps, rate, val, test, batch_size, seed, order_seed)
+        self.waves, self.points = waves, points
+
+    def signals(self) -> tuple[Tensor, Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(1000 + self.seed)
+        wave = 10 * torch.rand(self.waves, 2, generator=generator)
+        x = torch.arange(self.points) * (2 * math.pi / self.points) - math.pi
+        return (wave[:, :1] * torch.sin(wave[:, 1:] * x))[..., None], x[:, None], wave
+
+
+def _set_up(data: SirenData) -> None:
+    data.setup()
+
+
+_GRAPHS: dict[tuple, ParameterGraph] = {}
+
+
+def siren_graph(sizes: Sequence[int], omega: float) -> ParameterGraph:
+    """The graph of a SIREN, made once."""
+    key = (*sizes, omega)
+    if key not in _GRAPHS:
+        _GRAPHS[key] = build_parameter_graph(Siren(sizes, omega), torch.zeros(1, sizes[0]))
+    return _GRAPHS[key]
