@@ -15,7 +15,8 @@ class Augmentation:
     """One random view of each image of a batch; every image has its own crop and colours.
 
     Args:
-        min_area: a crop covers this share of the image or more, with aspect ratios from 3/4 to 4/3.
+        min_area: a crop covers this share of the image or more, with aspect ratios from 3/4 to 4/3 (sides that stick out
+            are cut); 1: the whole image.
         jitter: strength s of brightness, contrast and saturation, factors in [1 - s, 1 + s].
         hue: largest rotation of hue, in turns.
         grey: chance of dropping colour.
@@ -41,7 +42,7 @@ class Augmentation:
 
     def _crop(self, images: Tensor, u: Tensor) -> Tensor:
         area = self.min_area + (1 - self.min_area) * u[0]
-        ratio = torch.exp((2 * u[1] - 1) * math.log(4 / 3))
+        ratio = torch.exp((2 * u[1] - 1) * math.log(4 / 3)) if self.min_area < 1 else torch.ones_like(area)
         width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
         mirror = torch.where(u[4] < 0.5, -1.0, 1.0) if self.flip else torch.ones_like(u[4])
         theta = torch.zeros(len(images), 2, 3, device=images.device, dtype=images.dtype)

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .resnet12 import ResNet12
-from .resnet50 import ResNet50
+from .resnet50 import ResNet50, read_simclr_resnet50
 from .small_encoder import SmallEncoder
+from .weights import load_weights
 
 # an encoder maps (B, 3, H, W) to h (B, features), has `maps`, and takes a Film over maps of `channels`
 ENCODERS: dict[str, Callable[[int], nn.Module]] = {"small": SmallEncoder, "resnet12": ResNet12, "resnet50": ResNet50}
@@ -63,20 +64,15 @@ def load_encoder(path: str | Path) -> nn.Module:
     return encoder
 
 
-def load_weights(module: nn.Module, state: dict[str, Tensor], where: str) -> None:
-    """`load_state_dict` whose complaint is one line.
+def pretrained_encoder(path: str | Path, name: str, width: int) -> nn.Module:
+    """The encoder of a checkpoint of `fit`, or a ResNet-50 out of a plain state dict that others trained.
 
     Raises:
-        ValueError: a name is missing or unknown, or a shape differs.
+        ValueError: the file is neither.
     """
-    own = module.state_dict()
-    missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    shapes = [
-        f"{name} is {tuple(state[name].shape)}, expected {tuple(own[name].shape)}"
-        for name in own.keys() & state.keys()
-        if own[name].shape != state[name].shape
-    ]
-    if missing or unknown or shapes:
-        what = [f"lacks {', '.join(missing[:3])}"] * bool(missing) + [f"has unknown {', '.join(unknown[:3])}"] * bool(unknown)
-        raise ValueError(f"{where}: does not fit {type(module).__name__}: {'; '.join([*what, *shapes[:3]])}")
-    module.load_state_dict(state)
+    if name != "resnet50":
+        return load_encoder(path)
+    try:
+        return load_encoder(path)
+    except ValueError:
+        return read_simclr_resnet50(path, width)

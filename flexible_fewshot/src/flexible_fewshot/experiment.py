@@ -47,13 +47,13 @@ class Experiment:
     """The model, data, trainer and study of one or more configs, the later over the earlier.
 
     Args:
-        configs: names of packaged configs, or paths.
+        configs: names of packaged configs, or paths; `a+b` is a, and b over it.
         overrides: command-line arguments over them, such as `--data.init_args.rho=1`.
     """
 
     def __init__(self, configs: Sequence[str], overrides: Sequence[str] = ()):
-        self.configs, self.overrides = list(configs), list(overrides)
-        args = [f"--config={config_path(name)}" for name in configs] + list(overrides)
+        self.configs, self.overrides = [name for joined in configs for name in joined.split("+")], list(overrides)
+        args = [f"--config={config_path(name)}" for name in self.configs] + list(overrides)
         with quietly():
             self._cli = StudyCommandLine(run=False, args=args, save_config_callback=None, **CLASSES)
         self.model: Representation = self._cli.model
@@ -80,9 +80,8 @@ class Experiment:
         config = self._cli.config.as_dict()
         kept = ("episodes_file", "n_episodes", "shots", "queries")
         data = {k: v for k, v in config["data"]["init_args"].items() if k not in kept}
-        model = {**config["model"], "init_args": {**config["model"]["init_args"], "pretrained": ""}}
         steps = config["trainer"]["max_steps"], config["trainer"]["max_epochs"]
-        return {"model": model, "data": [config["data"]["class_path"], data], "steps": steps}
+        return {"model": config["model"], "data": [config["data"]["class_path"], data], "steps": steps}
 
     def cell(self, condition: str, seed: int, method: str) -> Experiment:
         """The experiment of one method under one condition.

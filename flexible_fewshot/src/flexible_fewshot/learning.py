@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .augment import Augmentation
-from .encoders import build_encoder, load_encoder
+from .encoders import build_encoder, pretrained_encoder
 from .evaluation import Standardizer, evaluate
 from .heads import mlp
 from .losses import CONTRASTS
@@ -26,7 +26,8 @@ class Representation(LightningModule):
     Args:
         encoder: small, resnet12 or resnet50.
         width: channels of its first block.
-        pretrained: a checkpoint of `fit` (or `study`) whose encoder training starts from; empty: random weights.
+        pretrained: a checkpoint of `fit` or `study` whose encoder training starts from, for resnet50 also the state dict
+            of an off-the-shelf SimCLR; empty: random weights.
         optimizer: adamw (one cycle) or lars (cosine).
         lr: largest rate, for a batch of any size.
         head_lr: the same for a head; 0: like the encoder.
@@ -57,7 +58,7 @@ class Representation(LightningModule):
         self.save_hyperparameters()
         self.encoder = build_encoder(encoder, width)
         if pretrained:
-            found = load_encoder(pretrained)
+            found = pretrained_encoder(pretrained, encoder, width)
             if type(found) is not type(self.encoder) or found.features != self.encoder.features:
                 raise ValueError(
                     f"{pretrained} holds a {type(found).__name__} of {found.features} features, "

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .film import Film, modulate
+from .weights import load_weights
 
 DEPTHS = (3, 4, 6, 3)
 
@@ -76,8 +77,6 @@ def read_simclr_resnet50(path: str | Path, width: int = 64) -> ResNet50:
     Raises:
         ValueError: the file cannot be read without running code, or a weight of the encoder is missing or of another shape.
     """
-    from .encoders import load_weights  # encoders.py lists this encoder
-
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -85,6 +84,8 @@ def read_simclr_resnet50(path: str | Path, width: int = 64) -> ResNet50:
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ValueError(f"{path}: expected a state dict of tensors, got {type(content).__name__}")
     encoder = ResNet50(width)
     own = encoder.state_dict()
     found = {}

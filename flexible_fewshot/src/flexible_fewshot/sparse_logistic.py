@@ -2,17 +2,23 @@
 
     min over w, b of  mean_i log(1 + exp(-s_i (w·x_i + b))) + λ |w|_1,   s_i = ±1
 
-The intercept is not penalised. The step 4 n / σ_max([X, 1])² is the inverse of the gradient's Lipschitz constant. FISTA:
-Beck and Teboulle (2009); its momentum restarts when it points uphill (O'Donoghue and Candès, 2015).
+The intercept is not penalised. A step of 4 n / σ_max([X, 1])², the inverse of the gradient's Lipschitz
+constant, is always safe. FISTA:
+Beck and Teboulle (2009); the step grows while it may (the loss of well separated classes is much flatter than that bound),
+and the momentum restarts when it points uphill (O'Donoghue and Candès, 2015).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+CHECK_EVERY = 25  # steps between two looks at the optimality conditions
+GROWTH = 1.1  # of the step, after one that was not too long
 
 
 @dataclass(frozen=True)
@@ -53,31 +59,22 @@ class SparseLogisticRegression:
         check_support(x, y)
         x1 = torch.cat([x, torch.ones_like(x[..., :1])], -1)  # the intercept is the last weight
         y = y.to(x)
-        n, width = x1.shape[1:]
-        gram = x1 @ x1.mT if n <= width else x1.mT @ x1
-        step = 4 * n / torch.linalg.eigvalsh(gram)[:, -1, None].clamp(min=1e-12)  # (E, 1)
-        shrink = torch.full((width,), self.lam, dtype=x.dtype, device=x.device)
+        shrink = torch.full(x1.shape[2:], self.lam, dtype=x.dtype, device=x.device)
         shrink[-1] = 0
-        solution = torch.zeros(len(x), width, dtype=x.dtype, device=x.device)
+        solution = x.new_zeros(len(x), x1.shape[2])
         active = torch.arange(len(x), device=x.device)
-        w = ahead = solution.clone()
-        momentum = torch.ones(len(x), 1, dtype=x.dtype, device=x.device)
+        state = _start(x1)
         for iteration in range(1, self.max_steps + 1):
-            gradient = _gradient(x1, y, ahead)
-            new = _soft(ahead - step * gradient, step * shrink)
-            restart = ((ahead - new) * (new - w)).sum(-1, keepdim=True) > 0
-            momentum = torch.where(restart, 1.0, momentum)
-            following = (1 + (1 + 4 * momentum.square()).sqrt()) / 2
-            ahead = new + torch.where(restart, 0.0, (momentum - 1) / following) * (new - w)
-            w, momentum = new, following
-            if iteration % 25 == 0 or iteration == self.max_steps:
-                solution[active] = w
-                open_ = optimality_gap(_gradient(x1, y, w), w, shrink) > self.tolerance
-                if not open_.any():
+            state = _step(x1, y, state, shrink)
+            if iteration % CHECK_EVERY == 0 or iteration == self.max_steps:
+                solution[active] = state.w
+                gradient = _gradient(x1, y, state.at_w)
+                unsolved = optimality_gap(gradient, state.w, shrink) > self.tolerance
+                if not unsolved.any():
                     break
-                if open_.sum() < 0.8 * len(open_):  # leave out what is solved
-                    active, x1, y, step = active[open_], x1[open_], y[open_], step[open_]
-                    w, ahead, momentum = w[open_], ahead[open_], momentum[open_]
+                if unsolved.sum() < 0.8 * len(unsolved):  # leave out what is solved
+                    active, x1, y = active[unsolved], x1[unsolved], y[unsolved]
+                    state = _State(*(part[unsolved] for part in state))
         return LinearRule(solution[:, :-1], solution[:, -1])
 
     def objective(self, rule: LinearRule, x: Tensor, y: Tensor) -> Tensor:
@@ -108,10 +105,56 @@ def check_support(x: Tensor, y: Tensor) -> None:
         raise ValueError(f"features must be finite, got {int((~torch.isfinite(x)).sum())} that are not")
 
 
-def _gradient(x1: Tensor, y: Tensor, w: Tensor) -> Tensor:
+class _State(NamedTuple):
+    """Of FISTA: w and the point ahead of it (E, D + 1), their logits (E, n), momentum, step and its safe value (E, 1)."""
+
+    w: Tensor
+    ahead: Tensor
+    at_w: Tensor
+    at_ahead: Tensor
+    momentum: Tensor
+    step: Tensor
+    safe: Tensor
+
+
+def _start(x1: Tensor) -> _State:
+    n, width = x1.shape[1:]
+    gram = x1 @ x1.mT if n <= width else x1.mT @ x1
+    safe = 4 * n / torch.linalg.eigvalsh(gram)[:, -1, None].clamp(min=1e-12)
+    zero, logits = x1.new_zeros(len(x1), width), x1.new_zeros(len(x1), n)
+    return _State(zero, zero, logits, logits, torch.ones_like(safe), safe, safe)
+
+
+def _step(x1: Tensor, y: Tensor, state: _State, shrink: Tensor) -> _State:
+    """One step from `ahead`, longer than the safe one as long as the loss stays below its quadratic model.
+
+    Where it does not, the step is halved and tried again next time. Logits are linear, so that those of the next point ahead
+    cost no product.
+    """
+    w, ahead, at_w, at_ahead, momentum, step, safe = state
+    new = _soft(ahead - step * _gradient(x1, y, at_ahead), step * shrink)
+    at_new = torch.bmm(x1, new[..., None])[..., 0]
+    move, moved = at_new - at_ahead, (new - ahead).square().sum(-1, keepdim=True)
+    above = F.softplus(at_new) - F.softplus(at_ahead) - at_ahead.sigmoid() * move  # of the loss above its tangent
+    fits = (above.mean(-1, keepdim=True) <= moved / (2 * step)) | (step <= safe)
+    restart = ((ahead - new) * (new - w)).sum(-1, keepdim=True) > 0
+    momentum = torch.where(restart & fits, 1.0, momentum)
+    following = (1 + (1 + 4 * momentum.square()).sqrt()) / 2
+    beta = torch.where(restart, 0.0, (momentum - 1) / following)
+    return _State(
+        torch.where(fits, new, w),
+        torch.where(fits, new + beta * (new - w), ahead),
+        torch.where(fits, at_new, at_w),
+        torch.where(fits, at_new + beta * (at_new - at_w), at_ahead),
+        torch.where(fits, following, momentum),
+        torch.where(fits, GROWTH * step, torch.maximum(step / 2, safe)),
+        safe,
+    )
+
+
+def _gradient(x1: Tensor, y: Tensor, logits: Tensor) -> Tensor:
     """Of the mean logistic loss, (E, D + 1)."""
-    residual = torch.sigmoid(torch.bmm(x1, w[..., None])[..., 0]) - y
-    return torch.bmm(residual[:, None], x1)[:, 0] / x1.shape[1]
+    return torch.bmm((logits.sigmoid() - y)[:, None], x1)[:, 0] / x1.shape[1]
 
 
 def _soft(w: Tensor, threshold: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from pytorch_lightning import Trainer
 
 from . import episodic, learning
 from .demo import markdown
-from .encoders import load_encoder, load_weights, read_checkpoint
+from .encoders import load_encoder, read_checkpoint
 from .evaluation import EpisodeResult, Standardizer, rounded
 from .evaluation import evaluate as judge
 from .experiment import Experiment, quietly
@@ -25,6 +25,7 @@ from .study import save_checkpoint
 from .tidy import read_json, write_json
 from .toy import ToySettings, train_toy
 from .transferability import transferability_score
+from .weights import load_weights
 
 LEARNERS = {
     name: kind
@@ -234,7 +235,7 @@ def study(
     """Train and judge all methods of a config; goes on where it was stopped.
 
     Args:
-        config: Config with a study section.
+        config: Config with a study section; `celeba+paper_methods` is the first with the second over it.
         overrides: Settings over the config, such as data.init_args.data_dir=DIR.
         out: Folder for records and weights.
     """
