@@ -166,7 +166,9 @@ def test_unknown_labels_do_not_count():
     logits = torch.randn(4, 3)
     targets = torch.tensor([[1, 0, -1], [0, -1, 1], [-1, -1, -1], [1, 1, 0]])
     known = [(i, k) for i in range(4) for k in range(3) if targets[i, k] >= 0]
-    expected = sum(F.binary_cross_entropy_with_logits(logits[i, k], targets[i, k].float()) for i, k in known) / len(known)
+    expected = sum(F.binary_cross_entropy_with_logits(logits[i, k], targets[i, k].float()) for i, k in known) / len(
+        known
+    )
     assert float(attribute_loss(logits, targets)) == pytest.approx(float(expected))
 
 

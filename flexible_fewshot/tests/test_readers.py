@@ -65,7 +65,12 @@ def test_celeba_is_joined_by_name_whatever_the_order_of_the_files(tmp_path):
         ("list_attr_celeba.txt", 5, "000003.jpg 1 1 -1", "line 5: expected 40 values after 000003.jpg, got 3"),
         ("list_attr_celeba.txt", 5, "000003.jpg" + " 1" * 39 + " 0", "line 5: values must be 1 or -1, got '0'"),
         ("list_attr_celeba.txt", 5, "000001.jpg" + " 1" * 40, "line 5: image 000001.jpg occurs twice"),
-        ("list_eval_partition.txt", 7, "000007.jpg 3", "line 7: expected an image and a number 0 to 2, got '000007.jpg 3'"),
+        (
+            "list_eval_partition.txt",
+            7,
+            "000007.jpg 3",
+            "line 7: expected an image and a number 0 to 2, got '000007.jpg 3'",
+        ),
         ("list_eval_partition.txt", 7, "000001.jpg 1", "line 7: image 000001.jpg occurs twice"),
         ("list_eval_partition.txt", 7, None, "list_eval_partition.txt: lacks 000007.jpg"),
         ("identity_CelebA.txt", 2, "000002.jpg 0", "line 2: expected an image and a number from 1"),
@@ -107,7 +112,9 @@ def test_zappos_products_are_not_split_and_columns_match_up_to_punctuation(tmp_p
     tables = read_zappos(tmp_path)
     assert [len(t) for t in tables.values()] == [48, 6, 6]
     product = {stage: {name.rpartition("/")[2].split(".")[0] for name in t.images} for stage, t in tables.items()}
-    assert not (product["train"] & product["val"] or product["train"] & product["test"] or product["val"] & product["test"])
+    assert not (
+        product["train"] & product["val"] or product["train"] & product["test"] or product["val"] & product["test"]
+    )
     row = tables["train"].images.index(f"Shoes/Heels/Brand/{cids[9].replace('-', '.')}.jpg") if any(
         cids[9].replace("-", ".") in name for name in tables["train"].images) else None  # fmt: skip
     if row is not None:
@@ -284,7 +291,9 @@ def test_frozen_episodes_that_do_not_fit_the_data_are_refused(tmp_path):
 LINE = np.stack([np.linspace(0, 60, 40), np.linspace(10, 10, 40)], 1)
 ANGLES = np.linspace(0, 2 * np.pi, 60)
 CIRCLE = np.stack([50 + 30 * np.cos(ANGLES), 50 + 30 * np.sin(ANGLES)], 1)
-SQUARE = np.concatenate([np.linspace(a, b, 30) for a, b in (((0, 0), (40, 0)), ((40, 0), (40, 40)), ((40, 40), (0, 40)))])
+SQUARE = np.concatenate(
+    [np.linspace(a, b, 30) for a, b in (((0, 0), (40, 0)), ((40, 0), (40, 40)), ((40, 40), (0, 40)))]
+)
 
 
 def test_strokes_are_measured_as_their_names_say():
@@ -359,7 +368,10 @@ def test_omniglot_files_that_are_not_as_they_should_be_are_named(tmp_path):
 def test_omniglot_images_of_another_kind_are_named(tmp_path, content, said):
     stream = io.BytesIO()
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(stream, "png")
-    for kind, suffix, body in (("images", "png", content or stream.getvalue()), ("strokes", "txt", b"START\n1,2,3\nBREAK")):
+    for kind, suffix, body in (
+        ("images", "png", content or stream.getvalue()),
+        ("strokes", "txt", b"START\n1,2,3\nBREAK"),
+    ):
         with zipfile.ZipFile(tmp_path / f"{kind}_background_small1.zip", "w") as archive:
             for c in range(4):
                 archive.writestr(f"{kind}_background_small1/A/character{c:02d}/000{c}_01.{suffix}", body)

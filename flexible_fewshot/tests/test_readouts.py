@@ -65,7 +65,10 @@ def test_solving_many_episodes_is_solving_each():
     x, y = separable(episodes=40, width=12, shift=0.3)
     x = x * torch.linspace(0.3, 3, 40, dtype=x.dtype)[:, None, None]  # some need many steps, some few
     solver = SparseLogisticRegression(1e-2, tolerance=1e-6, max_steps=20_000)
-    together, alone = solver.fit(x, y), torch.cat([solver.fit(a[None], b[None]).weight for a, b in zip(x, y, strict=True)])
+    together, alone = (
+        solver.fit(x, y),
+        torch.cat([solver.fit(a[None], b[None]).weight for a, b in zip(x, y, strict=True)]),
+    )
     assert torch.allclose(together.weight, alone, atol=1e-3)
 
 

@@ -59,7 +59,9 @@ class Augmentation:
         grey, eye = luma.expand(3, 3), torch.eye(3).to(images)
         saturate = saturation[:, None, None] * (eye - grey) + grey
         mean = images.mean((-2, -1)) @ luma  # (B,)
-        matrix = brightness[:, None, None] * contrast[:, None, None] * (saturate @ _turn_hue(2 * self.hue * (u[3] - 0.5)))
+        matrix = (
+            brightness[:, None, None] * contrast[:, None, None] * (saturate @ _turn_hue(2 * self.hue * (u[3] - 0.5)))
+        )
         offset = brightness * (1 - contrast) * mean
         coloured = torch.einsum("bij,bjhw->bihw", matrix, images) + offset[:, None, None, None]
         return coloured.clamp(0, 1)

@@ -70,7 +70,12 @@ def _read_integers(path: Path, low: int, high: int | None) -> dict[str, int]:
     for i, line in enumerate(_lines(path)):
         parts = line.split()
         allowed = f"from {low}" if high is None else f"{low} to {high}"
-        if len(parts) != 2 or not parts[1].isdigit() or int(parts[1]) < low or (high is not None and int(parts[1]) > high):
+        if (
+            len(parts) != 2
+            or not parts[1].isdigit()
+            or int(parts[1]) < low
+            or (high is not None and int(parts[1]) > high)
+        ):
             raise ValueError(f"{path}, line {i + 1}: expected an image and a number {allowed}, got {line[:60]!r}")
         if parts[0] in found:
             raise ValueError(f"{path}, line {i + 1}: image {parts[0]} occurs twice")

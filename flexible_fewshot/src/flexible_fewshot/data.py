@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,9 +33,13 @@ class AttributeDataset:
 
     def __post_init__(self):
         if self.images.ndim != 4 or self.images.shape[1] != 3 or self.images.dtype != torch.uint8:
-            raise ValueError(f"images must be (n, 3, H, W) of uint8, got {tuple(self.images.shape)}, {self.images.dtype}")
+            raise ValueError(
+                f"images must be (n, 3, H, W) of uint8, got {tuple(self.images.shape)}, {self.images.dtype}"
+            )
         if len(self.images) != len(self.table) or len(self.table) == 0:
-            raise ValueError(f"expected an image for each row of attributes, got {len(self.images)} and {len(self.table)}")
+            raise ValueError(
+                f"expected an image for each row of attributes, got {len(self.images)} and {len(self.table)}"
+            )
 
     def __len__(self) -> int:
         return len(self.table)
@@ -135,7 +139,9 @@ class FFSLDataModule(LightningDataModule):
         count = self.n_episodes if stage == "test" else -(-self.n_episodes // 4)
         seed = 100 * self.seed + 10 * STAGES.index(stage) + sum(map(ord, group)) % 10
         pool = self.split.group(group)
-        return AttributeEpisodeSampler(self.table(stage), pool, self.shots, self.queries, count, min(2, len(pool)), seed)
+        return AttributeEpisodeSampler(
+            self.table(stage), pool, self.shots, self.queries, count, min(2, len(pool)), seed
+        )
 
     def setup(self, stage: str) -> None:
         for name in {"fit": ("train",), "validate": ("val",), "test": ("test",), "predict": ("test",)}[stage]:
@@ -150,7 +156,13 @@ class FFSLDataModule(LightningDataModule):
             batches: Dataset = EpisodeBatches(pool.images, sampler, self.episodes_per_batch)
         else:
             batches = LabelledBatches(pool.images, self.targets(), self.batch_size, self.seed)
-        order = Steps(self.batches, self.trainer.global_rank, self.trainer.world_size)
+        trainer = self.trainer
+        order = Steps(
+            self.batches,
+            trainer.global_rank,
+            trainer.world_size,
+            lambda: trainer.fit_loop.epoch_loop.total_batch_idx + 1,
+        )
         return DataLoader(batches, sampler=order, batch_size=None)
 
     def val_dataloader(self) -> DataLoader:
@@ -168,19 +180,19 @@ class FFSLDataModule(LightningDataModule):
 
 
 class Steps(Sampler[int]):
-    """Numbers of the batches of an epoch, counted through all epochs; each process gets its own, and a resumed one the rest."""
+    """Numbers of the batches of an epoch, counted through all epochs; each process gets its own.
 
-    def __init__(self, batches: int, rank: int = 0, world: int = 1):
-        self.batches, self.rank, self.world, self.epoch = batches, rank, world, 0
+    done: gives how many batches this process has had, so that a resumed run goes on within an epoch too.
+    """
 
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+    def __init__(self, batches: int, rank: int, world: int, done: Callable[[], int]):
+        self.batches, self.rank, self.world, self.done = batches, rank, world, done
 
     def __len__(self) -> int:
         return self.batches
 
     def __iter__(self) -> Iterator[int]:
-        first = self.epoch * self.batches
+        first = self.done()
         return ((first + i) * self.world + self.rank for i in range(self.batches))
 
 

@@ -150,7 +150,9 @@ class AttributeEpisodeSampler:
                 f"no context with enough images in {PATIENCE} draws: an episode needs {self.n_shot} + {self.queries[0]} "
                 f"positives and {self.n_shot} + {self.queries[1]} negatives; use fewer shots or queries, or more images"
             )
-        drawn = [rows[random.choice(len(rows), n, replace=False)] for rows, n in zip(candidates, self._needed(), strict=True)]
+        drawn = [
+            rows[random.choice(len(rows), n, replace=False)] for rows, n in zip(candidates, self._needed(), strict=True)
+        ]
         if self._for_query is None:
             (p, q), (n, m) = ((rows[: self.n_shot], rows[self.n_shot :]) for rows in drawn)
         else:

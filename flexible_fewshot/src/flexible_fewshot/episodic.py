@@ -112,9 +112,7 @@ class TADAM(EpisodicLearner):
         film = self.head["task"]((weights * h).sum(1) / weights.sum(1))
         inner = self.encoder(channels_last(support.flatten(0, 1)), per_image(film, labels.shape[1]))
         outer = self.encoder(channels_last(query.flatten(0, 1)), per_image(film, query.shape[1]))
-        return self.head["prototypes"](
-            inner.unflatten(0, labels.shape), labels, outer.unflatten(0, query.shape[:2])
-        )
+        return self.head["prototypes"](inner.unflatten(0, labels.shape), labels, outer.unflatten(0, query.shape[:2]))
 
     def penalty(self) -> Tensor:
         return 0.01 * self.head["task"].penalty()

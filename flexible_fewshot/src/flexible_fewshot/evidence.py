@@ -35,7 +35,9 @@ def accuracies(
 
 def difference(records: Sequence[Record], condition: str, first: str, second: str, group: str = "test") -> Interval:
     """first - second in points, paired by episode, over the episodes of all seeds."""
-    pairs = zip(accuracies(records, condition, first, group), accuracies(records, condition, second, group), strict=True)
+    pairs = zip(
+        accuracies(records, condition, first, group), accuracies(records, condition, second, group), strict=True
+    )
     return pooled([a - b for a, b in pairs])
 
 
@@ -110,7 +112,9 @@ def sweep_claims(records: Sequence[Record], rhos: Sequence[tuple[str, float]]) -
     first, last = gains[0], gains[-1]
     rise = Interval(last.mean - first.mean, float(np.hypot(first.half_width, last.half_width)))
     statement = "the gain of U-FT-A over U grows with correlation, from the weakest to the strongest (points)"
-    return [Claim("sweep", statement, "rises with the T-score", f"{words(rise)}; {shown}", "interval above 0", rise.low > 0)]
+    return [
+        Claim("sweep", statement, "rises with the T-score", f"{words(rise)}; {shown}", "interval above 0", rise.low > 0)
+    ]
 
 
 def bin_claims(differences: np.ndarray, bins: np.ndarray) -> list[Claim]:

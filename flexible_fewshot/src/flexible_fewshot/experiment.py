@@ -19,7 +19,7 @@ from . import episodic  # noqa: F401 its classes are found by name
 from .command import CommandLine, config_path
 from .data import FFSLDataModule
 from .learning import Representation
-from .study import Record, StudySettings, finish
+from .study import Record, StudySettings, finish, read_records
 from .toy import ToySettings
 
 
@@ -30,6 +30,13 @@ class StudyCommandLine(CommandLine):
         parser.link_arguments("data.labels", "model.init_args.labels", apply_on="instantiate")
         parser.add_class_arguments(StudySettings, "study")
         parser.add_class_arguments(ToySettings, "toy")
+
+
+class _WithoutTrainer(StudyCommandLine):
+    """Makes no trainer until one is asked for: labels of a config for GPUs can be read without a GPU."""
+
+    def instantiate_trainer(self, **kwargs):
+        return super().instantiate_trainer(**kwargs) if kwargs else None
 
 
 CLASSES = {
@@ -55,7 +62,7 @@ class Experiment:
         self.configs, self.overrides = [name for joined in configs for name in joined.split("+")], list(overrides)
         args = [f"--config={config_path(name)}" for name in self.configs] + list(overrides)
         with quietly():
-            self._cli = StudyCommandLine(run=False, args=args, save_config_callback=None, **CLASSES)
+            self._cli = _WithoutTrainer(run=False, args=args, save_config_callback=None, **CLASSES)
         self.model: Representation = self._cli.model
         self.data: FFSLDataModule = self._cli.datamodule
         self.study: StudySettings = self._section("study", StudySettings)
@@ -64,7 +71,7 @@ class Experiment:
     def trainer(self, **changed: Any) -> Trainer:
         """A new trainer with the config's settings."""
         with quietly():
-            return self._cli.instantiate_trainer(**changed)
+            return self._cli.instantiate_trainer(**{"callbacks": None, **changed})
 
     def toy_trainer(self, steps: int) -> Trainer:
         """A new trainer for the toy problem."""
@@ -83,8 +90,8 @@ class Experiment:
         steps = config["trainer"]["max_steps"], config["trainer"]["max_epochs"]
         return {"model": config["model"], "data": [config["data"]["class_path"], data], "steps": steps}
 
-    def cell(self, condition: str, seed: int, method: str) -> Experiment:
-        """The experiment of one method under one condition.
+    def cell(self, condition: str, seed: int, method: str, pretrained: Path | None = None) -> Experiment:
+        """The experiment of one method under one condition, from the encoder of a checkpoint if one is given.
 
         Raises:
             ValueError: the config has no such method or condition.
@@ -97,13 +104,11 @@ class Experiment:
             )
         own = {k: v for k, v in study.methods[method].items() if k not in ("after", "features")}
         seeds = {"seed_everything": seed, "data.init_args.seed": seed, "model.init_args.seed": seed}
-        return self.with_settings({**own, **study.conditions[condition], **seeds})
+        start = {"model.init_args.pretrained": str(pretrained)} if pretrained else {}
+        return self.with_settings({**own, **study.conditions[condition], **seeds, **start})
 
     def finish(self, condition: str, seed: int, method: str, out: Path) -> list[Record]:
-        """The records of one method, made now or before; what it starts from first."""
-        after = self.study.methods.get(method, {}).get("after")
-        if after:
-            self.finish(condition, seed, after, out)
+        """The records of one method, made now or before; what it starts from must be there."""
         with quietly():
             return finish(self, condition, seed, method, out)
 
@@ -115,10 +120,9 @@ class Experiment:
             context = multiprocessing.get_context("spawn")
             with one_thread_each(), context.Pool(min(self.study.workers, len(jobs))) as pool:
                 list(tqdm(pool.imap_unordered(finish_elsewhere, jobs), desc=title, unit="chain", total=len(jobs)))
-            todo = chains  # all are on disk now
-        else:
-            todo = tqdm(chains, desc=title, unit="chain")
-        return [record for chain in todo for cell in chain for record in self.finish(*cell, out)]
+            return [record for chain in chains for cell in chain for record in read_records(out, *cell)]
+        bar = tqdm(chains, desc=title, unit="chain")
+        return [record for chain in bar for cell in chain for record in self.finish(*cell, out)]
 
     def _section(self, name: str, kind: type):
         settings = self._cli.config_init[name]

@@ -126,10 +126,14 @@ def render(attributes: Tensor, nuisances: Tensor, nuisance: float = 1.0) -> Tens
 
     # the head
     canvas.paint(_ellipse(x.abs() - width, y + 0.02, 0.07, 0.11), skin_rgb)  # ears
-    canvas.paint(_ellipse(x.abs() - width - 0.03, y - 0.16, 0.06, 0.06), _rgb(0.92 + 0 * skin, 0.82, 0.30), has["Earrings"])
+    canvas.paint(
+        _ellipse(x.abs() - width - 0.03, y - 0.16, 0.06, 0.06), _rgb(0.92 + 0 * skin, 0.82, 0.30), has["Earrings"]
+    )
     canvas.paint(_ellipse(x, y, width + 0.02 * jaw * (y > 0), height), skin_rgb)
     canvas.paint(_box(x.abs() - width + 0.05, y - 0.10, 0.05, 0.22), hair_rgb, has["Sideburns"])
-    canvas.paint(_ellipse(x.abs() - 0.26, y - 0.17, 0.11, 0.09), _rgb(0.88 + 0 * skin, 0.42, 0.42), 0.8 * has["Rosy_Cheeks"])
+    canvas.paint(
+        _ellipse(x.abs() - 0.26, y - 0.17, 0.11, 0.09), _rgb(0.88 + 0 * skin, 0.42, 0.42), 0.8 * has["Rosy_Cheeks"]
+    )
     for dx, dy in ((0.16, 0.13), (0.26, 0.20), (0.30, 0.10)):
         canvas.paint(_ellipse(x.abs() - dx, y - dy, 0.035, 0.035), 0.55 * skin_rgb, has["Freckles"])
 
@@ -157,7 +161,9 @@ def render(attributes: Tensor, nuisances: Tensor, nuisance: float = 1.0) -> Tens
     canvas.paint(_ellipse(x, y + 0.50, 0.85 * width, 0.12), hair_rgb)
     canvas.paint(_ellipse(x, y + 0.36, 0.92 * width, 0.18), hair_rgb, has["Bangs"])
     hat_rgb = _muted(0.42 + 0.15 * own[15], own[16:19], nuisance)
-    canvas.paint(torch.minimum(_box(x, y + 0.66, 0.34, 0.22), _box(x, y + 0.46, 0.54, 0.05)), hat_rgb, has["Wearing_Hat"])
+    canvas.paint(
+        torch.minimum(_box(x, y + 0.66, 0.34, 0.22), _box(x, y + 0.46, 0.54, 0.05)), hat_rgb, has["Wearing_Hat"]
+    )
     return _lit(canvas.rgb, x, own[19:22], nuisances[:, -2:], nuisance)
 
 

@@ -13,7 +13,9 @@ SOURCE = "image-net.org/download-attributes"
 FRACTIONS = (0.6, 0.2)  # of the images of each synset, for train and val; the rest are test
 
 
-def read_imagenet_attributes(path: str | Path, seed: int = 0) -> tuple[dict[str, AttributeTable], dict[str, np.ndarray]]:
+def read_imagenet_attributes(
+    path: str | Path, seed: int = 0
+) -> tuple[dict[str, AttributeTable], dict[str, np.ndarray]]:
     """Tables of `train`, `val` and `test`, and the box (x1, x2, y1, y2), fractions of the picture, of each image by name.
 
     Labels of +1, -1 and 0 become present, absent and unknown. The file has no split of images: of each synset 60, 20 and

@@ -48,5 +48,7 @@ def _direction(parameter: Tensor, group: dict) -> Tensor:
         return parameter.grad
     direction = parameter.grad + group["weight_decay"] * parameter
     norm, length = parameter.norm(), direction.norm()
-    rate = torch.where((norm > 0) & (length > 0), group["trust"] * norm / length.clamp(min=1e-30), torch.ones_like(norm))
+    rate = torch.where(
+        (norm > 0) & (length > 0), group["trust"] * norm / length.clamp(min=1e-30), torch.ones_like(norm)
+    )
     return rate * direction

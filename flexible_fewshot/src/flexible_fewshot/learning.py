@@ -6,6 +6,8 @@ test attributes too (`data.label_group: oracle`), RND is any of them without a t
 
 from __future__ import annotations
 
+import inspect
+
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
@@ -126,8 +128,11 @@ class Representation(LightningModule):
         return optimizer_with_schedule(hparams.optimizer, groups, hparams.weight_decay, steps)
 
     def on_save_checkpoint(self, checkpoint) -> None:
-        checkpoint["learner"] = type(self).__name__
-        checkpoint["hyper_parameters"] = {k: v for k, v in self.hparams.items() if not k.startswith("_")}
+        """Kept are the arguments of the class; the command line also hands over what only others need."""
+        own = {name for kind in type(self).__mro__ for name in inspect.signature(kind.__init__).parameters}
+        kept = {k: v for k, v in self.hparams.items() if k in own}
+        name = f"{type(self).__module__}.{type(self).__qualname__}"
+        checkpoint["hyper_parameters"] = {**kept, "_class_path": name}  # as LightningCLI looks for it
 
 
 class SimCLR(Representation):
@@ -244,4 +249,3 @@ def as_float(images: Tensor) -> Tensor:
 
 def channels_last(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last)
-

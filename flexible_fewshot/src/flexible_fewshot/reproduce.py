@@ -75,7 +75,9 @@ def sweep(out: Path, _: str) -> None:
     rhos = sorted(((c, float(s["data.init_args.rho"])) for c, s in conditions.items()), key=lambda pair: pair[1])
     seeds = main.study.seeds
     scores = {
-        (condition, k): scores_of((main if condition in main.study.conditions else more).cell(condition, seed, "U").data)
+        (condition, k): scores_of(
+            (main if condition in main.study.conditions else more).cell(condition, seed, "U").data
+        )
         for condition, _ in rhos
         for k, seed in enumerate(seeds)
     }
@@ -86,7 +88,9 @@ def sweep(out: Path, _: str) -> None:
     gains = {m: paired_differences(records, cells, m, "U") for m in ("SA", "UFTA")}
     bins = {m: binned(values, together) for m, values in gains.items()}
     _, edges, counts = bins["UFTA"]
-    figures.bins_figure({m: found for m, (found, _, _) in bins.items()}, edges, counts).savefig(out / "sweep_t_score.png")
+    figures.bins_figure({m: found for m, (found, _, _) in bins.items()}, edges, counts).savefig(
+        out / "sweep_t_score.png"
+    )
     claims = [*sweep_claims(records, rhos), *bin_claims(gains["UFTA"], equal_width_bins(together)[1])]
     content = {
         "mean_t_score": dict(zip([c for c, _ in rhos], means, strict=True)),
@@ -173,7 +177,9 @@ def finish(
     for condition in conditions:
         print(f"\n{condition}\n{markdown(records, condition)}")
         for pair, row in content["paired"][condition].items():
-            print(f"{pair}: {row['mean']:+.2f} ± {row['over_episodes']:.2f} over episodes, ± {row['over_seeds']:.2f} over seeds")
+            print(
+                f"{pair}: {row['mean']:+.2f} ± {row['over_episodes']:.2f} over episodes, ± {row['over_seeds']:.2f} over seeds"
+            )
     print(claims_table(claims))
 
 

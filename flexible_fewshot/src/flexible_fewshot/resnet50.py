@@ -80,7 +80,9 @@ def read_simclr_resnet50(path: str | Path, width: int = 64) -> ResNet50:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(f"{path}: not a file of plain tensors ({type(error).__name__}); save the state dict") from error
+        raise ValueError(
+            f"{path}: not a file of plain tensors ({type(error).__name__}); save the state dict"
+        ) from error
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

@@ -80,15 +80,17 @@ class StudySettings:
         for condition in self.conditions:
             for seed in self.seeds:
                 for method in self.only.get(condition, list(self.methods)):
-                    chains.setdefault((condition, seed, self.root(method)), []).append((condition, seed, method))
+                    line = self.line(method)
+                    chain = chains.setdefault((condition, seed, line[0]), [])
+                    chain += [(condition, seed, m) for m in line if (condition, seed, m) not in chain]
         return sorted(chains.values(), key=len, reverse=True)
 
-    def root(self, method: str) -> str:
-        """The method that a chain of `after` begins with."""
+    def line(self, method: str) -> list[str]:
+        """The methods that one starts from, by `after`, and itself."""
         if method not in self.methods:
             raise ValueError(f"unknown method {method!r}, the study has {', '.join(self.methods)}")
         after = self.methods[method].get("after")
-        return self.root(after) if after else method
+        return [*(self.line(after) if after else []), method]
 
 
 def finish(experiment: Experiment, condition: str, seed: int, method: str, out: Path) -> list[Record]:
@@ -96,21 +98,16 @@ def finish(experiment: Experiment, condition: str, seed: int, method: str, out: 
     out.mkdir(parents=True, exist_ok=True)
     study = experiment.study
     own = study.methods[method]
-    cell = experiment.cell(condition, seed, method)
     parent = checkpoint_path(out, condition, seed, own["after"]) if own.get("after") else None
+    cell = experiment.cell(condition, seed, method, parent)
     known = fingerprint(cell, study, own, parent)
-    path = out / f"{file_name(condition, seed, method)}.json"
-    if path.is_file():
-        content = json.loads(path.read_text())
-        if content["fingerprint"] == known:
-            return [Record(**record) for record in content["records"]]
+    path = records_path(out, condition, seed, method)
+    if path.is_file() and json.loads(path.read_text())["fingerprint"] == known:
+        return read_records(out, condition, seed, method)
     start = time.perf_counter()
     if own.get("features") == "attributes":
         judged = judge_attributes(cell, study)
     else:
-        if parent:
-            changed = {"model.init_args.pretrained": str(parent)}
-            cell = cell.with_settings(changed)
         trainer = cell.trainer()
         if trainer.max_steps != 0:
             trainer.fit(cell.model, datamodule=cell.data)
@@ -185,6 +182,17 @@ def checkpoint_path(out: Path, condition: str, seed: int, method: str) -> Path:
     return out / f"{file_name(condition, seed, method)}.ckpt"
 
 
+def records_path(out: Path, condition: str, seed: int, method: str) -> Path:
+    """Where a method's records are."""
+    return out / f"{file_name(condition, seed, method)}.json"
+
+
+def read_records(out: Path, condition: str, seed: int, method: str) -> list[Record]:
+    """What `finish` left."""
+    content = json.loads(records_path(out, condition, seed, method).read_text())
+    return [Record(**record) for record in content["records"]]
+
+
 def file_name(condition: str, seed: int, method: str) -> str:
     return f"{condition}-{seed}-{method}".replace("*", "star")
 
@@ -195,7 +203,10 @@ def fingerprint(cell: Experiment, study: StudySettings, own: dict[str, Any], par
     judged = [study.shots, study.groups, study.lam, study.lam_attributes]
     frozen = [data.n_episodes, data.shots, data.queries, data.episodes_file]
     before = hashlib.sha256(parent.read_bytes()).hexdigest() if parent else ""
-    return json.dumps([cell.described(), own, judged, frozen, before], sort_keys=True, default=str)
+    described = cell.described()
+    if parent:  # its content counts, wherever it is
+        described["model"]["init_args"]["pretrained"] = ""
+    return json.dumps([described, own, judged, frozen, before], sort_keys=True, default=str)
 
 
 def select(records: Sequence[Record], **wanted: Any) -> list[Record]:

@@ -42,10 +42,10 @@ def load_learner(path: str) -> Representation:
         ValueError: the checkpoint cannot be read, or its learner is not one of this package.
     """
     content = read_checkpoint(path)
-    name = content.get("learner")
+    hparams = {k: v for k, v in content["hyper_parameters"].items() if k not in ("pretrained", "_class_path")}
+    name = str(content["hyper_parameters"].get("_class_path")).rpartition(".")[2]
     if name not in LEARNERS:
         raise ValueError(f"{path}: expected a learner of {', '.join(sorted(LEARNERS))}, got {name!r}")
-    hparams = {k: v for k, v in content["hyper_parameters"].items() if k != "pretrained"}
     model = LEARNERS[name](**hparams)
     load_weights(model, content["state_dict"], path)
     return model.eval()
@@ -124,7 +124,9 @@ def episodes(
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     write_episodes(out, drawn, data.table(stage))
     contexts = len(set(drawn.contexts))
-    print(f"{len(drawn)} episodes of {drawn.shots} shots, {contexts} contexts; {sampler.rejected_share:.1%} of the drawn")
+    print(
+        f"{len(drawn)} episodes of {drawn.shots} shots, {contexts} contexts; {sampler.rejected_share:.1%} of the drawn"
+    )
     print(f"contexts had too few images and were drawn again: {shlex.quote(out)}")
     return 0
 
@@ -157,7 +159,9 @@ def evaluate(
     frozen = data.episodes("test", group)
     frozen = frozen.with_shots(shots) if shots else frozen
     found = _judged(checkpoint, data, group, frozen, readout, lam, cache)
-    print(f"{found.mean:.2f} ± {found.ci95:.2f} % on {len(frozen)} episodes of {group} attributes, {frozen.shots} shots")
+    print(
+        f"{found.mean:.2f} ± {found.ci95:.2f} % on {len(frozen)} episodes of {group} attributes, {frozen.shots} shots"
+    )
     worst = sorted(found.by_context().items(), key=lambda item: item[1])
     print("hardest: " + ", ".join(f"{' and '.join(context)} {value:.0f}" for context, value in worst[:3]))
     if against:
@@ -165,7 +169,9 @@ def evaluate(
         if [list(c) for c in frozen.contexts] != other["contexts"]:
             raise ValueError(f"{against}: was measured on other episodes, so that no paired comparison is possible")
         difference = paired_difference(found.per_episode, other["accuracies"])
-        print(f"ahead of {other['checkpoint']} by {difference.mean:+.2f} ({difference.low:+.2f} to {difference.high:+.2f})")
+        print(
+            f"ahead of {other['checkpoint']} by {difference.mean:+.2f} ({difference.low:+.2f} to {difference.high:+.2f})"
+        )
     if out:
         content = {"checkpoint": checkpoint, "group": group, "shots": frozen.shots, "readout": readout, "lam": lam,
                    "mean": found.mean, "ci95": found.ci95, "accuracies": rounded(found.per_episode),
@@ -221,9 +227,7 @@ def toy(*, steps: int = 5000, shots: int = 20, density: float = 0.5, control: bo
         raise ValueError(f"toy needs steps >= 1, shots >= 1 and density in (0, 1), got {steps}, {shots} and {density}")
     settings = ToySettings(steps=steps, shots=shots, density=density, flexible=not control, seed=seed)
     with quietly():
-        found = train_toy(
-            settings, lambda n: Trainer(accelerator="cpu", barebones=True, max_steps=n, max_epochs=-1)
-        )
+        found = train_toy(settings, lambda n: Trainer(accelerator="cpu", barebones=True, max_steps=n, max_epochs=-1))
     print(f"train attributes {found.train:.1f} %, test attributes {found.test:.1f} %")
     print("column norms of W A: " + " ".join(f"{n:.2f}" for n in found.norms) + f"; train over test {found.ratio:.1f}")
     return 0

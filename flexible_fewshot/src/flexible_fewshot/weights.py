@@ -19,6 +19,8 @@ def load_weights(module: nn.Module, state: dict[str, Tensor], where: str) -> Non
         if own[name].shape != state[name].shape
     ]
     if missing or unknown or shapes:
-        what = [f"lacks {', '.join(missing[:3])}"] * bool(missing) + [f"has unknown {', '.join(unknown[:3])}"] * bool(unknown)
+        what = [f"lacks {', '.join(missing[:3])}"] * bool(missing) + [f"has unknown {', '.join(unknown[:3])}"] * bool(
+            unknown
+        )
         raise ValueError(f"{where}: does not fit {type(module).__name__}: {'; '.join([*what, *shapes[:3]])}")
     module.load_state_dict(state)

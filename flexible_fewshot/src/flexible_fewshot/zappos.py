@@ -114,7 +114,9 @@ def _with_heels(columns: list[str], values: np.ndarray) -> tuple[list[str], np.n
     is_high = [i for i in heels if normalised(columns[i]) in high or _inches(columns[i]) >= 2]
     is_short = [i for i in heels if i not in is_high]
     added = [(values[:, of].any(1) if of else np.zeros(len(values), bool)) for of in (is_high, is_short)]
-    return [*columns, "HeelHeight.High heel", "HeelHeight.Short heel"], np.column_stack([values, *added]).astype(np.int8)
+    return [*columns, "HeelHeight.High heel", "HeelHeight.Short heel"], np.column_stack([values, *added]).astype(
+        np.int8
+    )
 
 
 def _inches(column: str) -> int:
