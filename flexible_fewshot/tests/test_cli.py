@@ -108,8 +108,8 @@ def test_checkpoints_of_the_demo_can_be_judged_extracted_and_finetuned(fast_demo
     tuned = tmp_path / "ufta.ckpt"
     assert run("finetune", u, "--out", tuned, *over("trainer.max_steps=2")) == 0
     assert run("evaluate", tuned, *over(), *cache) == 0
-    assert run("finetune", u, "--method", "UFTE", "--out", tuned,
-               *over("trainer.max_steps=1", "data.init_args.train_shots=5", "data.init_args.train_queries=5")) == 0  # fmt: skip
+    few = over("trainer.max_steps=1", "data.init_args.train_shots=5", "data.init_args.train_queries=5")
+    assert run("finetune", u, "--method", "UFTE", "--out", tuned, *few) == 0
 
 
 def test_frozen_episodes_are_written_and_read(fast_demo, tmp_path, capsys):
@@ -187,20 +187,13 @@ def test_the_configs_at_the_papers_scale_take_a_step(dataset, tmp_path, monkeypa
              "data.init_args.n_episodes": 2, "trainer.enable_progress_bar": False}  # fmt: skip
     experiment = Experiment([f"{dataset}+paper_methods"], [f"--{k}={json.dumps(v) if not isinstance(v, str) else v}"
                                                              for k, v in small.items()])  # fmt: skip
+    tiny = {"data.init_args.batch_size": 2, "data.init_args.episodes_per_batch": 1, "data.init_args.train_shots": 1,
+            "data.init_args.train_queries": 1, "trainer.max_steps": 1, "trainer.max_epochs": -1}  # fmt: skip
     encoder = {"celeba": "ResNet12", "zappos50k": "ResNet12", "imagenet": "ResNet50"}[dataset]
     size = 224 if dataset == "imagenet" else 84
     few = ["U", "SA", "UFTA", "UFTE"]  # TADAM's conditioning of a ResNet-50 alone has 200 million parameters
     for method in PAPER if dataset == "celeba" else few:
-        cell = experiment.cell(dataset, 0, method).with_settings(
-            {
-                "data.init_args.batch_size": 2,
-                "data.init_args.episodes_per_batch": 1,
-                "data.init_args.train_shots": 1,
-                "data.init_args.train_queries": 1,
-                "trainer.max_steps": 1,
-                "trainer.max_epochs": -1,
-            }  # fmt: skip
-        )
+        cell = experiment.cell(dataset, 0, method).with_settings(tiny)
         assert type(cell.model.encoder).__name__ == encoder and cell.model.encoder.features >= 512
         cell.trainer().fit(cell.model, datamodule=cell.data)
         assert cell.data.pool("train").images.shape[2:] == (size, size)
@@ -270,7 +263,7 @@ def test_studies_name_what_they_lack():
     settings = StudySettings(methods={"U": {}, "UFTA": {"after": "V"}}, conditions={"c": {}})
     with pytest.raises(ValueError, match="unknown method 'V', the study has U, UFTA"):
         settings.chains()
-    with pytest.raises(ValueError, match="no method 'V' or condition 'rho2.5'"):
+    with pytest.raises(ValueError, match=r"no method 'V' or condition 'rho2.5'"):
         Experiment(["demo"]).cell("rho2.5", 0, "V")
 
 
@@ -287,7 +280,7 @@ def made_up(shift, condition="rho2.5", seeds=2):
     noise = {seed: random.normal(0, 5, 300) for seed in range(seeds)}
     return [
         Record(condition, seed, method, group, 20, "lr",
-               (mean + (20 if group == "train" and method == "SA" else 0) + noise[seed] + random.normal(0, 1, 300)).tolist())
+               (mean + 20 * (group == "train" and method == "SA") + noise[seed] + random.normal(0, 1, 300)).tolist())
         for method, mean in level.items() for group in ("train", "test") for seed in range(seeds)
     ]  # fmt: skip
 

@@ -6,11 +6,11 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from conftest import EIGHT, random_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from conftest import EIGHT, random_table
 from flexible_fewshot import AttributeEpisodeSampler, AttributeTable, Episodes
 
 
@@ -19,7 +19,7 @@ def sample(table, pool=("a", "b", "c"), n_shot=1, n_query=0, n=400, **options):
 
 
 def test_all_episodes_of_eight_images_obey_their_context(eight):
-    """All contexts that have a support and a query positive occur, and each image has the label that the table implies."""
+    """All contexts with two positives occur, and each image has the label that the table implies."""
     episodes = sample(eight, n_query=1)
     assert Counter(map(len, episodes.contexts)).keys() == {1, 2}
     assert {c for c in episodes.contexts if len(c) == 2} == set(combinations("abc", 2))

@@ -1,4 +1,4 @@
-"""Training: pools that do not meet, backbones that move, features that do not depend on the batch, resumes that are exact."""
+"""Training: pools do not meet, backbones move, features do not depend on the batch, resumes are exact."""
 
 import numpy as np
 import pytest
@@ -322,7 +322,7 @@ def test_a_learner_comes_back_with_its_head(tmp_path):
     content = torch.load(tmp_path / "m.ckpt", weights_only=True)
     content["hyper_parameters"]["_class_path"] = "somewhere.Oracle"
     torch.save(content, tmp_path / "m.ckpt")
-    with pytest.raises(ValueError, match="expected a learner of .* got 'Oracle'"):
+    with pytest.raises(ValueError, match=r"expected a learner of .* got 'Oracle'"):
         load_learner(str(tmp_path / "m.ckpt"))
 
 
@@ -336,7 +336,7 @@ def test_off_the_shelf_weights_fill_a_resnet50_by_name(tmp_path):
     assert weights_hash(model.encoder) == weights_hash(theirs)
     named.pop("module.backbone.layer3.2.conv1.weight")
     torch.save(named, tmp_path / "part.pt")
-    with pytest.raises(ValueError, match="lacks layer3.2.conv1.weight"):
+    with pytest.raises(ValueError, match=r"lacks layer3.2.conv1.weight"):
         read_simclr_resnet50(tmp_path / "part.pt", 4)
     torch.save({"a": 3}, tmp_path / "odd.pt")
     with pytest.raises(ValueError, match="expected a state dict of tensors"):

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from conftest import separable
 from torch.nn import functional as F
 
+from conftest import separable
 from flexible_fewshot import (
     ANIL,
     TADAM,

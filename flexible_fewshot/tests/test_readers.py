@@ -8,11 +8,11 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from conftest import random_table
 from layouts import FORTY, celeba, imagenet, own_folder, picture, zappos
 from PIL import Image
 from scipy.io import savemat
 
+from conftest import random_table
 from flexible_fewshot import (
     AttributeDataset,
     AttributeEpisodeSampler,
@@ -97,7 +97,7 @@ def test_celeba_pictures_are_cropped_to_the_centre_and_a_missing_one_is_named(tm
     with pytest.raises(FileNotFoundError, match=r"list_attr_celeba.txt: no such file; get it from the CelebA page"):
         read_celeba(tmp_path / "elsewhere")
     (tmp_path / "list_attr_celeba.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match="list_attr_celeba.txt: not a text file"):
+    with pytest.raises(ValueError, match=r"list_attr_celeba.txt: not a text file"):
         read_celeba(tmp_path)
 
 
@@ -127,7 +127,7 @@ def test_zappos_products_are_not_split_and_columns_match_up_to_punctuation(tmp_p
     assert data.labels == 40 and len(data.table("test").attributes) == 79
     assert data.pool("test").images.shape == (6, 3, 16, 16)
     assert normalised("Closure.Hook.and.Loop") == normalised("Closure.Hook and Loop") == "closure hook and loop"
-    with pytest.raises(ValueError, match="2 attributes have no column in meta-data-bin.csv: Size.Huge, Size.Tiny"):
+    with pytest.raises(ValueError, match=r"2 attributes have no column in meta-data-bin.csv: Size.Huge, Size.Tiny"):
         match_columns(("Size.Huge", "Size.Tiny"), ("Closure.Belt",))
 
 
@@ -153,16 +153,16 @@ def test_zappos_files_that_are_missing_or_foreign_are_named(tmp_path):
     zappos(tmp_path, pictures=False)
     data = tmp_path / "ut-zap50k-data"
     (data / "image-path.mat").write_bytes(b"not a mat file" * 20)
-    with pytest.raises(ValueError, match="image-path.mat: expected a mat file with `imagepath`"):
+    with pytest.raises(ValueError, match=r"image-path.mat: expected a mat file with `imagepath`"):
         read_zappos(tmp_path)
     (data / "image-path.mat").unlink()
-    with pytest.raises(FileNotFoundError, match="image-path.mat: no such file; get it from the UT Zappos50K page"):
+    with pytest.raises(FileNotFoundError, match=r"image-path.mat: no such file; get it from the UT Zappos50K page"):
         read_zappos(tmp_path)
     (data / "meta-data-bin.csv").write_text("CID,a\n")
     with pytest.raises(ValueError, match="no rows after the header"):
         read_zappos(tmp_path)
     (data / "meta-data-bin.csv").unlink()
-    with pytest.raises(FileNotFoundError, match="meta-data-bin.csv: no such file"):
+    with pytest.raises(FileNotFoundError, match=r"meta-data-bin.csv: no such file"):
         read_zappos(tmp_path)
 
 
@@ -297,7 +297,7 @@ SQUARE = np.concatenate(
 
 
 def test_strokes_are_measured_as_their_names_say():
-    of = {name: function for name, function in MEASURES.items()}
+    of = dict(MEASURES.items())
     assert straightness([LINE]) == pytest.approx(1) and straightness([CIRCLE]) == pytest.approx(0, abs=1e-6)
     assert turning([CIRCLE]) == pytest.approx(2 * np.pi, rel=0.1) and turning([LINE]) == pytest.approx(0)
     assert corners([SQUARE]) == 2 and corners([CIRCLE]) == 0
@@ -358,9 +358,9 @@ def test_omniglot_files_that_are_not_as_they_should_be_are_named(tmp_path):
         pass
     with pytest.raises(ValueError, match="holds no ALPHABET/characterNN"):
         read_omniglot(tmp_path)
-    with pytest.raises(ValueError, match="x.txt, line 2: expected x,y,t or START or BREAK, got 'one'"):
+    with pytest.raises(ValueError, match=r"x.txt, line 2: expected x,y,t or START or BREAK, got 'one'"):
         parse_strokes(b"START\none\n", "x.txt")
-    with pytest.raises(ValueError, match="x.txt: holds no stroke"):
+    with pytest.raises(ValueError, match=r"x.txt: holds no stroke"):
         parse_strokes(b"START\nBREAK\n", "x.txt")
 
 

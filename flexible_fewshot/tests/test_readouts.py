@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from conftest import separable
 from sklearn.linear_model import LogisticRegression
 
+from conftest import separable
 from flexible_fewshot import LogisticReadout, NearestCentroid, NearestNeighbor, SparseLogisticRegression
 from flexible_fewshot.readouts import prototypes
 
@@ -40,7 +40,7 @@ def test_a_penalty_above_the_largest_gradient_at_zero_gives_no_weights():
 
 @pytest.mark.parametrize("lam", [1e-3, 1e-2, 1e-1])
 def test_the_objective_is_that_of_liblinear_with_c_one_over_lambda_n(lam):
-    """liblinear minimises |w|_1 + C Σ loss and penalises the intercept too: with a wide intercept column it does not matter."""
+    """liblinear minimises |w|_1 + C Σ loss and penalises the intercept too, which a wide intercept column undoes."""
     x, y = separable(episodes=3, n=20, width=30, shift=0.7)
     ours = SparseLogisticRegression(lam, tolerance=1e-7, max_steps=50_000)
     for own, labels, value in zip(x, y, ours.objective(ours.fit(x, y), x, y), strict=True):

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from conftest import random_table
 from sklearn.metrics import roc_auc_score
 
+from conftest import random_table
 from flexible_fewshot import (
     AttributeSplit,
     AttributeTable,
@@ -83,7 +83,7 @@ def test_splits_that_leak_are_refused(tmp_path):
         AttributeSplit(("a", "b"), ("c",), ("b", "c"))
     with pytest.raises(ValueError, match="the val attributes must be some different names"):
         AttributeSplit(("a",), (), ("b",))
-    with pytest.raises(ValueError, match="no split 'celebb': .* packaged celeba, digits"):
+    with pytest.raises(ValueError, match=r"no split 'celebb': .* packaged celeba, digits"):
         AttributeSplit.load("celebb")
     (tmp_path / "s.yaml").write_text("train: [a]\n")
     with pytest.raises(ValueError, match="expected lists under train, test"):

@@ -15,8 +15,8 @@ class Augmentation:
     """One random view of each image of a batch; every image has its own crop and colours.
 
     Args:
-        min_area: a crop covers this share of the image or more, with aspect ratios from 3/4 to 4/3 (sides that stick out
-            are cut); 1: the whole image.
+        min_area: a crop covers this share of the image or more, with aspect ratios from 3/4 to 4/3 (sides that stick
+            out are cut); 1: the whole image.
         jitter: strength s of brightness, contrast and saturation, factors in [1 - s, 1 + s].
         hue: largest rotation of hue, in turns.
         grey: chance of dropping colour.

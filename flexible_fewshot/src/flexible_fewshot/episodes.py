@@ -1,7 +1,7 @@
 """Episodes of flexible few-shot learning: each draws a context, and the context alone says what is the same class.
 
-A context is a conjunction of one or two attributes. An image is positive when it has all of them, negative when it lacks at
-least one. Support (N + N) and query (M + M) are balanced unless asked otherwise, and no image is used twice.
+A context is a conjunction of one or two attributes. An image is positive when it has all of them, negative when it
+lacks at least one. Support (N + N) and query (M + M) are balanced unless asked otherwise, and no image is used twice.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ class AttributeEpisodeSampler:
             )
         if not 1 <= max_conjunction <= min(2, len(pool)):
             raise ValueError(
-                f"max_conjunction must be 1 or 2 and at most the {len(pool)} attributes of the pool, got {max_conjunction}"
+                f"max_conjunction must be 1 or 2 and at most the {len(pool)} attributes of the pool, "
+                f"got {max_conjunction}"
             )
         self.pool, self.n_shot, self.n_episodes = tuple(pool), n_shot, n_episodes
         self.queries, self.max_conjunction, self.seed = queries, max_conjunction, seed
@@ -147,8 +148,9 @@ class AttributeEpisodeSampler:
             self.rejected += 1
         else:
             raise ValueError(
-                f"no context with enough images in {PATIENCE} draws: an episode needs {self.n_shot} + {self.queries[0]} "
-                f"positives and {self.n_shot} + {self.queries[1]} negatives; use fewer shots or queries, or more images"
+                f"no context with enough images in {PATIENCE} draws: an episode needs {self.n_shot} + "
+                f"{self.queries[0]} positives and {self.n_shot} + {self.queries[1]} negatives; "
+                "use fewer shots or queries, or more images"
             )
         drawn = [
             rows[random.choice(len(rows), n, replace=False)] for rows, n in zip(candidates, self._needed(), strict=True)

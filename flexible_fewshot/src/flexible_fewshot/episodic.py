@@ -1,6 +1,7 @@
 """Learners that train on episodes: MatchingNet, ProtoNet, ANIL, TADAM, TAFENet, and the finetuning U-FT-E.
 
-A method maps (support, labels, query) to logits; the rest is here. Episodic learners judge test episodes by their own map.
+A method maps (support, labels, query) to logits; the rest is here. Episodic learners judge test episodes by their own
+map.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ class TADAM(EpisodicLearner):
 
 
 class FinetuneEpisodes(EpisodicLearner):
-    """U-FT-E: a pretrained encoder and a fresh MLP2 learn training episodes as a ProtoNet; MLP2 is discarded afterwards.
+    """U-FT-E: a pretrained encoder and a fresh MLP2 learn training episodes as a ProtoNet; MLP2 is then discarded.
 
     Args:
         kwargs: see `Representation`.

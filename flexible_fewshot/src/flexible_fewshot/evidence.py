@@ -67,20 +67,20 @@ def face_claims(records: Sequence[Record]) -> list[Claim]:
     return [
         Claim("sa_gap", "supervised attributes (SA) fall from train to test attributes (points)", "9.4 on CelebA",
               sa_gap.mean, ">= 12", sa_gap.mean >= 12),
-        Claim("u_gap", "unsupervised features (U) do not (points)", "-0.5 on CelebA", u_gap.mean, "at most 5 either way",
+        Claim("u_gap", "unsupervised features (U) do not (points)", "-0.5 on CelebA", u_gap.mean, "within ± 5",
               abs(u_gap.mean) <= 5),
         Claim("u_over_sa", "on test attributes U is ahead of SA (paired, points)", 1.1, words(u_over_sa),
               "interval above 0", u_over_sa.low > 0),
-        Claim("ufta_over_sa", "U finetuned behind a head that is thrown away (U-FT-A) is ahead of SA (paired, points)", 5.3,
+        Claim("ufta_over_sa", "U finetuned behind a discarded head (U-FT-A) is ahead of SA (paired, points)", 5.3,
               words(over_sa), ">= 3, interval above 0", over_sa.mean >= 3 and over_sa.low > 0),
         Claim("ufta_over_u", "and ahead of U where test attributes can be told from train ones (paired, points)", 4.2,
               words(over_u), "interval above 0", over_u.low > 0),
         *independent_claims(records),
         Claim("oracle", "labels of the test attributes (SA*) are worth more than any of it (SA* - U-FT-A, points)", 5.0,
               words(oracle), ">= 0", oracle.mean >= 0),
-        Claim("gt", "with the true attributes for features the problem is solved (GT, %)", "99.84 on Zappos", gt, ">= 98",
+        Claim("gt", "the true attributes as features solve the problem (GT, %)", "99.84 on Zappos", gt, ">= 98",
               gt >= 98),
-        Claim("rnd", "with random weights it is not (RND, %)", None, rnd, "<= 62", rnd <= 62),
+        Claim("rnd", "random weights do not (RND, %)", None, rnd, "<= 62", rnd <= 62),
         Claim("sa_train", "SA was trained enough: its accuracy on train attributes, %", 88.25, trained, ">= 85",
               trained >= 85),
     ]  # fmt: skip
@@ -97,7 +97,7 @@ def independent_claims(records: Sequence[Record]) -> list[Claim]:
 def toy_claims(found: ToyResult) -> list[Claim]:
     """A linear ProtoNet unlearns what training does not use."""
     return [
-        Claim("toy_train", "toy problem: a linear ProtoNet on the attributes of training, %", 100.0, found.train, ">= 93",
+        Claim("toy_train", "toy problem: a linear ProtoNet on training attributes, %", 100.0, found.train, ">= 93",
               found.train >= 93),
         Claim("toy_test", "and on those it never met, %", 51.0, found.test, "<= 56", found.test <= 56),
         Claim("toy_norms", "since it projects them away: |WA| of train columns over that of test ones", "projected off",

@@ -105,7 +105,8 @@ def bins_figure(bins: Mapping[str, list[Interval]], edges: np.ndarray, counts: S
     x = np.arange(len(edges) - 1)
     for k, (method, values) in enumerate(bins.items()):
         axes.bar(x + 0.4 * (k - 0.5), [v.mean for v in values], 0.36, yerr=[v.half_width for v in values],
-                 label=f"{NAMES.get(method, method)} - U", color=COLOURS.get(method), error_kw={"elinewidth": 1})  # fmt: skip
+                 label=f"{NAMES.get(method, method)} - U", color=COLOURS[method],
+                 error_kw={"elinewidth": 1})  # fmt: skip
     axes.axhline(0, color="0.3", linewidth=0.8)
     labels = [f"{a:.2f} to {b:.2f}\n{n} episodes" for a, b, n in zip(edges, edges[1:], counts, strict=False)]
     axes.set_xticks(x, labels, fontsize=8)
@@ -184,7 +185,7 @@ def toy_figure(found: ToyResult, references: Mapping[str, ToyResult]) -> Figure:
 
 
 def cam_figure(images: Tensor, maps: Mapping[str, Tensor], logits: Mapping[str, Tensor], title: str) -> Figure:
-    """Pictures (n, 3, H, W), uint8, and beneath them where each method's linear rule sees evidence for (red) or against."""
+    """Pictures (n, 3, H, W), uint8, and where each method's linear rule sees evidence for (red) or against."""
     n = len(images)
     figure = new_figure(0.95 * (1 + len(maps)) + 0.5)
     rows = figure.subplots(1 + len(maps), n, squeeze=False)

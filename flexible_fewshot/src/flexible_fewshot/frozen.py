@@ -17,7 +17,7 @@ FORMAT = "flexible-fewshot episodes 1"
 
 
 def write_episodes(path: str | Path, episodes: Episodes, table: AttributeTable) -> None:
-    """JSON (gzipped where the name ends in .gz) of contexts, image names, and the rows of support and query among them."""
+    """JSON (gzipped where the name ends in .gz) of contexts, image names, and the places of images among these."""
     path = Path(path)
     used = np.unique(torch.cat([episodes.support.flatten(), episodes.query.flatten()]).numpy())
     where = np.full(len(table), -1)

@@ -16,8 +16,10 @@ WORDS = {"1": 1, "0": 0, "-1": 0, "": -1, "?": -1, "true": 1, "false": 0, "yes":
 def read_attribute_csv(path: str | Path) -> dict[str, AttributeTable]:
     """A table for each split, from `image,split,ATTRIBUTE,...` with an optional column `identity`.
 
-    Values are 1 or 0 (also true/false, yes/no, and -1 for 0); an empty one or ? is unknown. `image` is a path relative to the
-    folder of pictures, `split` is train, val or test; without the column all images are in all three, for evaluation only.
+    Values are 1 or 0 (also true/false, yes/no, and -1 for 0); an empty one or ? is unknown. `image` is a path relative
+    to the
+    folder of pictures, `split` is train, val or test; without the column all images are in all three, for evaluation
+    only.
 
     Raises:
         FileNotFoundError: no such file.

@@ -16,10 +16,10 @@ FRACTIONS = (0.6, 0.2)  # of the images of each synset, for train and val; the r
 def read_imagenet_attributes(
     path: str | Path, seed: int = 0
 ) -> tuple[dict[str, AttributeTable], dict[str, np.ndarray]]:
-    """Tables of `train`, `val` and `test`, and the box (x1, x2, y1, y2), fractions of the picture, of each image by name.
+    """Tables of `train`, `val` and `test`, and the box (x1, x2, y1, y2), in fractions, of each image by name.
 
-    Labels of +1, -1 and 0 become present, absent and unknown. The file has no split of images: of each synset 60, 20 and
-    20 per cent are drawn with `seed`.
+    Labels of +1, -1 and 0 become present, absent and unknown. The file has no split of images: of each synset 60, 20
+    and 20 per cent are drawn with `seed`.
 
     Raises:
         FileNotFoundError: no such file.
@@ -34,7 +34,8 @@ def read_imagenet_attributes(
         boxes = content.bboxes
     except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError, OSError) as error:
         raise ValueError(
-            f"{path}: expected a struct `attrann` with images, labels, attributes and bboxes ({type(error).__name__}: {error})"
+            f"{path}: expected a struct `attrann` with images, labels, attributes and bboxes "
+            f"({type(error).__name__}: {error})"
         ) from error
     names = [str(name) for name in np.atleast_1d(images)]
     columns = [str(name) for name in np.atleast_1d(attributes)]

@@ -1,7 +1,7 @@
 """Representations that are learnt from single images: SimCLR (U), attributes (SA, SA*), identities (ID), U-FT-A.
 
-All end in an encoder whose h the readouts use; whatever head the loss needs is left behind. SA* is SA with the labels of the
-test attributes too (`data.label_group: oracle`), RND is any of them without a training step.
+All end in an encoder whose h the readouts use; whatever head the loss needs is left behind. SA* is SA with the labels
+of the test attributes too (`data.label_group: oracle`), RND is any of them without a training step.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Representation(LightningModule):
     Args:
         encoder: small, resnet12 or resnet50.
         width: channels of its first block.
-        pretrained: a checkpoint of `fit` or `study` whose encoder training starts from, for resnet50 also the state dict
-            of an off-the-shelf SimCLR; empty: random weights.
+        pretrained: a checkpoint of `fit` or `study` whose encoder training starts from, for resnet50 also the state
+            dict of an off-the-shelf SimCLR; empty: random weights.
         optimizer: adamw (one cycle) or lars (cosine).
         lr: largest rate, for a batch of any size.
         head_lr: the same for a head; 0: like the encoder.
@@ -237,7 +237,8 @@ def attribute_loss(logits: Tensor, targets: Tensor) -> Tensor:
 def gathered(module: LightningModule, z: Tensor) -> Tensor:
     """Projections of all processes, with gradients: negatives are the whole batch, not one device's share of it.
 
-    Each process computes the loss of the whole batch; the backward of `all_gather` sums over processes and DDP averages.
+    Each process computes the loss of the whole batch; the backward of `all_gather` sums over processes and DDP
+    averages.
     """
     return z if module.trainer.world_size == 1 else module.all_gather(z, sync_grads=True).flatten(0, 1)
 

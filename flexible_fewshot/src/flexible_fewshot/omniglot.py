@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
-from torch import Tensor
 from torch.nn import functional as F
 
 from .attributes import AttributeTable
@@ -24,8 +23,8 @@ FRACTIONS = (0.6, 0.15)  # of the characters, for train and val
 def read_omniglot(data_dir: str | Path, size: int = 32, seed: int = 0, part: str = "background_small1"):
     """Images (n, 3, size, size), uint8, ink white, and attributes of `train`, `val` and `test`, by stage.
 
-    Characters, not drawings, are divided at random: 60, 15 and 25 per cent. An attribute is present where a measure of the
-    strokes is above its median over the *training* characters. The identity is the character.
+    Characters, not drawings, are divided at random: 60, 15 and 25 per cent. An attribute is present where a measure of
+    the strokes is above its median over the *training* characters. The identity is the character.
 
     Raises:
         FileNotFoundError: images_PART or strokes_PART (a zip file or folder) is missing.

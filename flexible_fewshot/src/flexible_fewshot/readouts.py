@@ -1,6 +1,7 @@
-"""What turns frozen features of a support set into a classifier: nearest neighbour, nearest centroid, logistic regression.
+"""What makes a classifier of a support set's frozen features: nearest neighbour, nearest centroid, logistic regression.
 
-Each has `logits(support, labels, query)`: support (E, n, D), labels (E, n), query (E, Q, D) -> (E, Q), positive for class 1.
+Each has `logits(support, labels, query)`: support (E, n, D), labels (E, n), query (E, Q, D) -> (E, Q), positive for
+class 1.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The experiments of the README: three seeds, 600 shared episodes, all methods, the correlation sweep, real drawings."""
+"""The experiments of the README: three seeds, 600 shared episodes, all methods, a correlation sweep, real drawings."""
 
 from __future__ import annotations
 
@@ -178,7 +178,8 @@ def finish(
         print(f"\n{condition}\n{markdown(records, condition)}")
         for pair, row in content["paired"][condition].items():
             print(
-                f"{pair}: {row['mean']:+.2f} ± {row['over_episodes']:.2f} over episodes, ± {row['over_seeds']:.2f} over seeds"
+                f"{pair}: {row['mean']:+.2f} ± {row['over_episodes']:.2f} over episodes, "
+                f"± {row['over_seeds']:.2f} over seeds"
             )
     print(claims_table(claims))
 

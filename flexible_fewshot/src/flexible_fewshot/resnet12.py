@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -14,9 +16,7 @@ class Block(nn.Module):
     def __init__(self, inputs: int, outputs: int, pool: int, last: bool):
         super().__init__()
         widths = [inputs, outputs, outputs, outputs]
-        self.convs = nn.ModuleList(
-            nn.Conv2d(i, o, 3, padding=1, bias=False) for i, o in zip(widths, widths[1:], strict=False)
-        )
+        self.convs = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1, bias=False) for i, o in itertools.pairwise(widths))
         self.norms = nn.ModuleList(nn.BatchNorm2d(outputs) for _ in range(3))
         self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
         pad = nn.ConstantPad2d((0, 2 - pool, 0, 2 - pool), -torch.inf)  # a pool of stride 1 keeps the size
@@ -44,8 +44,7 @@ class ResNet12(nn.Module):
         super().__init__()
         widths = [3, width, 2 * width, 4 * width, 8 * width]
         self.blocks = nn.ModuleList(
-            Block(i, o, pool=2 if n < 3 else 1, last=n == 3)
-            for n, (i, o) in enumerate(zip(widths, widths[1:], strict=False))
+            Block(i, o, pool=2 if n < 3 else 1, last=n == 3) for n, (i, o) in enumerate(itertools.pairwise(widths))
         )
         self.channels = [width * 2 ** (n // 3) for n in range(12)]  # of the maps that a task may modulate
         self.features = widths[-1]

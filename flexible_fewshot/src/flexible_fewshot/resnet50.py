@@ -72,10 +72,12 @@ class ResNet50(nn.Module):
 def read_simclr_resnet50(path: str | Path, width: int = 64) -> ResNet50:
     """An off-the-shelf SimCLR ResNet-50: a state dict, or a dict with one under `state_dict` or `model`.
 
-    Prefixes such as `module.`, `encoder.`, `backbone.` or `convnet.` are removed; heads and classifiers are left behind.
+    Prefixes such as `module.`, `encoder.`, `backbone.` or `convnet.` are removed; heads and classifiers are left
+    behind.
 
     Raises:
-        ValueError: the file cannot be read without running code, or a weight of the encoder is missing or of another shape.
+        ValueError: the file cannot be read without running code, or a weight of the encoder is missing or of another
+            shape.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)

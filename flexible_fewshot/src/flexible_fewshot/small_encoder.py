@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from torch import Tensor, nn
 
 from .film import Film, modulate
@@ -18,7 +20,7 @@ class SmallEncoder(nn.Module):
         widths = [3, width, 2 * width, 4 * width, 8 * width]
         self.convs = nn.ModuleList(
             nn.Conv2d(i, o, 3, stride=2 if n == 0 else 1, padding=1, bias=False)
-            for n, (i, o) in enumerate(zip(widths, widths[1:], strict=False))
+            for n, (i, o) in enumerate(itertools.pairwise(widths))
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(o) for o in widths[1:])
         self.pool = nn.MaxPool2d(2)

@@ -33,7 +33,7 @@ def straightness(strokes: Strokes) -> float:
 
 
 def closure(strokes: Strokes) -> float:
-    """The nearest that a stroke comes to where it was a third of all ink before, over the size of the drawing, negated."""
+    """The nearest that a stroke comes to where it was a third of the ink before, over the drawing's size, negated."""
     points = np.concatenate(strokes)
     size = max(float(np.ptp(points, axis=0).max()), 1.0)
     total, best = length(strokes), size

@@ -46,8 +46,8 @@ class StudySettings:
     """What a study compares.
 
     Args:
-        methods: dotted settings by method; `after` names the method whose encoder it starts from, `features: attributes`
-            takes the true attributes for features (GT).
+        methods: dotted settings by method; `after` names the method whose encoder it starts from, `features:
+            attributes` takes the true attributes for features (GT).
         conditions: dotted settings by condition.
         only: methods of a condition, where not all.
         seeds: of data, episodes and training alike.

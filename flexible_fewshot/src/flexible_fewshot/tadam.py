@@ -13,8 +13,8 @@ from .film import Film
 class TaskConditioning(nn.Module):
     """γ = γ0 g(c̄) + 1 and β = β0 h(c̄) for every modulated map, g and h residual MLPs of three layers.
 
-    c̄ is the mean of the *positive* support features, since here only they share a class. γ0 and β0 start at zero, so that
-    training starts from ProtoNet; `penalty` is their squared norm.
+    c̄ is the mean of the *positive* support features, since here only they share a class. γ0 and β0 start at zero, so
+    that training starts from ProtoNet; `penalty` is their squared norm.
     """
 
     def __init__(self, features: int, channels: Sequence[int]):

@@ -1,4 +1,4 @@
-"""TAFE-Net (Wang et al. 2019): a meta-network sees the support set and emits the parameters of features and classifier."""
+"""TAFE-Net (Wang et al. 2019): a meta-network sees the support and emits parameters of features and classifier."""
 
 from __future__ import annotations
 

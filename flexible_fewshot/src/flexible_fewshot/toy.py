@@ -1,7 +1,9 @@
 """The toy problem: in a linear world, a ProtoNet unlearns exactly the attributes that training episodes do not use.
 
-x = A z + ζ with z in {0, 1}^10, A (30, 10) uniform in [0, 1], ζ normal with standard deviation 0.1. Training contexts are pairs of the
-first five attributes, test contexts pairs of the last five. W (10, 30) is trained by episodes of a ProtoNet with squared
+x = A z + ζ with z in {0, 1}^10, A (30, 10) uniform in [0, 1], ζ normal with standard deviation 0.1. Training contexts
+are pairs of the
+first five attributes, test contexts pairs of the last five. W (10, 30) is trained by episodes of a ProtoNet with
+squared
 distance. Since W (x - c) = W A (z - z̄_S) + noise, what helps training is to make the test columns of W A small.
 """
 
@@ -23,7 +25,8 @@ NOISE = 0.1
 class ToySettings:
     """steps: training episodes. test_episodes: of each kind. shots: k of each class in support and in query.
 
-    density: chance of an attribute. flexible: False is the usual few-shot control, z one-hot and its classes the contexts.
+    density: chance of an attribute. flexible: False is the usual few-shot control, z one-hot and its classes the
+        contexts.
     seed: of A, W and all episodes.
     """
 
@@ -46,8 +49,8 @@ class ToyWorld:
     def episodes(self, count: int, shots: int, first: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """x (count, 2, 2 shots, 30): positives and negatives, `shots` for support and for query; and z (..., 10).
 
-        A context is a pair of attributes from `first` to `first` + 4: positives have both, negatives lack at least one. The
-        control draws two classes of those five instead.
+        A context is a pair of attributes from `first` to `first` + 4: positives have both, negatives lack at least
+        one. The control draws two classes of those five instead.
         """
         pair = first + torch.rand(count, TRAIN, generator=generator).argsort(1)[:, :2]  # (count, 2)
         if self.flexible:
@@ -127,7 +130,7 @@ class _TrainingEpisodes(Dataset):
 
 @dataclass(frozen=True)
 class ToyResult:
-    """Accuracies in per cent on training and test attributes; |W A| (10,), the norms of its columns, and W A (10, 10)."""
+    """Accuracies in per cent on training and test attributes; W A (10, 10), and the norms of its columns (10,)."""
 
     train: float
     test: float

@@ -170,7 +170,8 @@ def evaluate(
             raise ValueError(f"{against}: was measured on other episodes, so that no paired comparison is possible")
         difference = paired_difference(found.per_episode, other["accuracies"])
         print(
-            f"ahead of {other['checkpoint']} by {difference.mean:+.2f} ({difference.low:+.2f} to {difference.high:+.2f})"
+            f"ahead of {other['checkpoint']} by {difference.mean:+.2f} "
+            f"({difference.low:+.2f} to {difference.high:+.2f})"
         )
     if out:
         content = {"checkpoint": checkpoint, "group": group, "shots": frozen.shots, "readout": readout, "lam": lam,

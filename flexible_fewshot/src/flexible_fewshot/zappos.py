@@ -18,8 +18,8 @@ HIGH_HEELS = ("2in - 2 3/4in", "3in - 3 3/4in", "4in - 4 3/4in", "5in & over")
 def read_zappos(data_dir: str | Path, seed: int = 0) -> dict[str, AttributeTable]:
     """Tables of `train`, `val` and `test`, split by product, so that colours of one shoe stay together.
 
-    The official download has no split of images: 80, 10 and 10 per cent of the products (the number before the dash of a CID) are
-    drawn with `seed`. Images are named by their paths under ut-zap50k-images(-square).
+    The official download has no split of images: 80, 10 and 10 per cent of the products (the number before the dash of
+    a CID) are drawn with `seed`. Images are named by their paths under ut-zap50k-images(-square).
 
     Raises:
         FileNotFoundError: a file is missing.
