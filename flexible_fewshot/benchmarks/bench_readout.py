@@ -54,9 +54,8 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     x, y = features()
-    print(
-        "| λ | ours, CPU-s | liblinear loop, CPU-s | ratio | mean objective, ours | liblinear |\n|---|---|---|---|---|---|"
-    )
+    print("| λ | ours, CPU-s | liblinear loop, CPU-s | ratio | mean objective, ours | liblinear |")
+    print("|---" * 6 + "|")
     for lam in LAMS:
         solver = SparseLogisticRegression(lam)
         ours, theirs = [], []

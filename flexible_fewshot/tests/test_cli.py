@@ -301,10 +301,10 @@ def test_claims_follow_the_measurements():
 
 def test_bins_and_tables_of_results():
     values, scores = np.r_[np.zeros(50), np.ones(50)] + np.tile([-0.1, 0.1], 50), np.linspace(0.5, 0.9, 100)
-    found, edges, counts = binned(values, scores, 2)
-    assert [round(f.mean, 3) for f in found] == [0, 1] and counts == [50, 50] and edges[1] == pytest.approx(0.7)
+    found, counts = binned(values, scores, np.array([0.5, 0.7, 0.9]))
+    assert [round(f.mean, 3) for f in found] == [0, 1] and counts == [50, 50]
     assert bin_claims(values, (scores > 0.7).astype(int))[0].holds
-    lone = binned(np.array([1.0, 2.0, 3.0]), np.array([0.0, 0.0, 1.0]), 2)[0]
+    lone = binned(np.array([1.0, 2.0, 3.0]), np.array([0.0, 0.0, 1.0]), np.array([0, 0.5, 1]))[0]
     assert lone[0].mean == 1.5 and np.isnan(lone[1].mean)
     rows = table(made_up(3), "rho2.5")
     assert len(rows) == 12 and len(rows[0]["by_seed"]) == 2

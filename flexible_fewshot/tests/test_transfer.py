@@ -17,7 +17,7 @@ from flexible_fewshot import (
 )
 from flexible_fewshot.intervals import pooled
 from flexible_fewshot.splits import FOLDER
-from flexible_fewshot.transferability import auc, equal_width_bins
+from flexible_fewshot.transferability import auc, bin_of, equal_width_edges
 
 
 def test_independent_labels_score_a_half_and_a_copied_attribute_scores_one():
@@ -53,8 +53,9 @@ def test_the_auc_is_sklearns_with_ties_too():
 
 def test_an_episode_has_the_mean_score_of_its_context_and_bins_are_equally_wide():
     assert episode_scores({"a": 0.5, "b": 0.9}, [("a",), ("a", "b")]).tolist() == pytest.approx([0.5, 0.7])
-    edges, bins = equal_width_bins(np.array([0.0, 0.1, 0.5, 0.9, 0.6]))
-    assert edges.tolist() == pytest.approx([0, 0.3, 0.6, 0.9]) and bins.tolist() == [0, 0, 1, 2, 2]
+    scores = np.array([0.0, 0.1, 0.5, 0.9, 0.6])
+    edges = equal_width_edges(scores)
+    assert edges.tolist() == pytest.approx([0, 0.3, 0.6, 0.9]) and bin_of(scores, edges).tolist() == [0, 0, 1, 2, 2]
 
 
 @pytest.mark.parametrize(("name", "train", "test"), [("celeba", 14, 13), ("zappos50k", 40, 39), ("imagenet", 11, 10)])

@@ -10,7 +10,7 @@ from .data import FFSLDataModule
 from .evidence import accuracies
 from .intervals import Interval, over_episodes
 from .study import Record
-from .transferability import episode_scores, equal_width_bins, transferability_score
+from .transferability import bin_of, episode_scores, transferability_score
 
 Cell = tuple[str, int]  # condition and the position of its seed
 
@@ -27,12 +27,12 @@ def paired_differences(records: Sequence[Record], cells: Sequence[Cell], first: 
     return np.concatenate(parts)
 
 
-def binned(differences: np.ndarray, scores: np.ndarray, bins: int = 3) -> tuple[list[Interval], np.ndarray, list[int]]:
-    """Mean difference in bins of equal width of the T-score; the edges; how many episodes are in each.
+def binned(differences: np.ndarray, scores: np.ndarray, edges: np.ndarray) -> tuple[list[Interval], list[int]]:
+    """Mean difference in bins of the T-score, and how many episodes are in each.
 
     A bin of fewer than two episodes has no interval: NaN.
     """
-    edges, which = equal_width_bins(scores, bins)
-    members = [differences[which == b] for b in range(bins)]
+    which = bin_of(scores, edges)
+    members = [differences[which == b] for b in range(len(edges) - 1)]
     nothing = Interval(float("nan"), float("nan"))
-    return [over_episodes(m) if len(m) > 1 else nothing for m in members], edges, [len(m) for m in members]
+    return [over_episodes(m) if len(m) > 1 else nothing for m in members], [len(m) for m in members]

@@ -23,6 +23,7 @@ from .intervals import pooled
 from .sparse_logistic import SparseLogisticRegression
 from .study import Record, checkpoint_path, select
 from .toy import closed_forms, toy_result, toy_world, train_toy
+from .transferability import equal_width_edges
 
 CAM_ATTRIBUTE, CAM_METHODS, CAM_SHOTS = "Wearing_Hat", ("SA", "U", "UFTA"), 200
 
@@ -62,14 +63,15 @@ def study_figures(experiment: Experiment, records: Sequence[Record], folder: Pat
     pairs = [i for i, context in enumerate(episodes.contexts) if len(context) == 2][:2]
     single = [i for i, context in enumerate(episodes.contexts) if len(context) == 1][:1]
     scores = scores_of(data)
-    bins = {m: binned(paired_differences(records, [(STRONG, 0)], m, "U"), scores) for m in ("SA", "UFTA")}
-    _, edges, counts = bins["SA"]
+    edges = equal_width_edges(scores)
+    bins = {m: binned(paired_differences(records, [(STRONG, 0)], m, "U"), scores, edges) for m in ("SA", "UFTA")}
+    counts = bins["SA"][1]
     drawn = {
         "bars.png": figures.bars_figure(records, STRONG),
         "episodes.png": figures.episodes_figure(data.pool("test"), episodes, single + pairs),
         "shots.png": figures.shots_figure(records, STRONG),
         "readouts.png": figures.readouts_figure(records, STRONG),
-        "t_score.png": figures.bins_figure({m: found for m, (found, _, _) in bins.items()}, edges, counts),
+        "t_score.png": figures.bins_figure({m: found for m, (found, _) in bins.items()}, edges, counts),
         "cam.png": cam_part(experiment, folder / "cells", seed),
     }
     for name, figure in drawn.items():

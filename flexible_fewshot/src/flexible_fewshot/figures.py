@@ -120,15 +120,19 @@ def sweep_figure(records: Sequence[Record], rhos: Sequence[tuple[str, float]], s
     figure = new_figure(3.4)
     left, right = figure.subplots(1, 2)
     x = [rho for _, rho in rhos]
-    present = {r.method for r in records if r.condition == rhos[0][0]}
-    for method in (m for m in in_order(list(present)) if m in COLOURS):
-        values = [pooled(accuracies(records, condition, method)) for condition, _ in rhos]
-        left.errorbar(x, [v.mean for v in values], [v.half_width for v in values], marker="o", markersize=3,
-                      color=COLOURS[method], label=NAMES.get(method, method))  # fmt: skip
-        if method in ("SA", "UFTA"):
-            gains = [difference(records, condition, method, "U") for condition, _ in rhos]
-            right.errorbar(x, [g.mean for g in gains], [g.half_width for g in gains], marker="o", markersize=3,
-                           color=COLOURS[method])  # fmt: skip
+    swept = {condition for condition, _ in rhos}
+    where = {m: {r.condition for r in records if r.method == m} & swept for m in COLOURS}
+    for method in in_order([m for m, conditions in where.items() if len(conditions) > 2]):
+        at = [(condition, rho) for condition, rho in rhos if condition in where[method]]
+        style = {"marker": "o", "markersize": 3, "color": COLOURS[method]}
+        values = [pooled(accuracies(records, condition, method)) for condition, _ in at]
+        own = [rho for _, rho in at]
+        left.errorbar(
+            own, [v.mean for v in values], [v.half_width for v in values], label=NAMES.get(method, method), **style
+        )
+        if method != "U":
+            gains = [difference(records, condition, method, "U") for condition, _ in at]
+            right.errorbar(own, [g.mean for g in gains], [g.half_width for g in gains], **style)
     right.axhline(0, color="0.3", linewidth=0.8)
     left.set(ylabel="accuracy on test attributes, %")
     right.set(ylabel="paired difference to U, points")

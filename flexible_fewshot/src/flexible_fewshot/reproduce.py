@@ -28,7 +28,7 @@ from .intervals import over_episodes, pooled
 from .study import Record
 from .tidy import versions, write_json
 from .toy import closed_forms, toy_result, toy_world, train_toy
-from .transferability import equal_width_bins
+from .transferability import bin_of, equal_width_edges
 
 PAIRS = (("U", "SA"), ("UFTA", "SA"), ("UFTA", "U"), ("UFTE", "U"), ("SA*", "UFTA"))
 
@@ -73,28 +73,28 @@ def sweep(out: Path, _: str) -> None:
     records += more.records(out / "cells", "sweep")
     conditions = {**main.study.conditions, **more.study.conditions}
     rhos = sorted(((c, float(s["data.init_args.rho"])) for c, s in conditions.items()), key=lambda pair: pair[1])
-    seeds = main.study.seeds
+    source = {c: (main if c in main.study.conditions else more) for c, _ in rhos}
     scores = {
-        (condition, k): scores_of(
-            (main if condition in main.study.conditions else more).cell(condition, seed, "U").data
-        )
+        (condition, k): scores_of(source[condition].cell(condition, seed, "U").data)
         for condition, _ in rhos
-        for k, seed in enumerate(seeds)
+        for k, seed in enumerate(source[condition].study.seeds)
     }
-    means = [float(np.mean([scores[condition, k] for k in range(len(seeds))])) for condition, _ in rhos]
+    means = [float(np.mean([v for (c, _), v in scores.items() if c == condition])) for condition, _ in rhos]
     figures.sweep_figure(records, rhos, means).savefig(out / "sweep.png")
-    cells = list(scores)
-    together = np.concatenate([scores[cell] for cell in cells])
-    gains = {m: paired_differences(records, cells, m, "U") for m in ("SA", "UFTA")}
-    bins = {m: binned(values, together) for m, values in gains.items()}
-    _, edges, counts = bins["UFTA"]
-    figures.bins_figure({m: found for m, (found, _, _) in bins.items()}, edges, counts).savefig(
-        out / "sweep_t_score.png"
-    )
-    claims = [*sweep_claims(records, rhos), *bin_claims(gains["UFTA"], equal_width_bins(together)[1])]
+    gains, t_scores = {}, {}
+    for method in ("SA", "UFTA"):
+        measured = {r.condition for r in records if r.method == method}
+        cells = [cell for cell in scores if cell[0] in measured]
+        gains[method] = paired_differences(records, cells, method, "U")
+        t_scores[method] = np.concatenate([scores[cell] for cell in cells])
+    edges = equal_width_edges(t_scores["UFTA"])
+    bins = {m: binned(gains[m], t_scores[m], edges) for m in gains}
+    counts = bins["UFTA"][1]
+    figures.bins_figure({m: found for m, (found, _) in bins.items()}, edges, counts).savefig(out / "sweep_t_score.png")
+    claims = [*sweep_claims(records, rhos), *bin_claims(gains["UFTA"], bin_of(t_scores["UFTA"], edges))]
     content = {
         "mean_t_score": dict(zip([c for c, _ in rhos], means, strict=True)),
-        "bins": {"edges": edges.tolist(), "episodes": counts, **{m: found for m, (found, _, _) in bins.items()}},
+        "bins": {"edges": edges.tolist(), "episodes": counts, **{m: found for m, (found, _) in bins.items()}},
     }
     finish(out, "sweep", more, records, claims, [c for c, _ in rhos], content)
 

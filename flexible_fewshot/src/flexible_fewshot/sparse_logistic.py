@@ -159,8 +159,9 @@ def _step(x1: Tensor, y: Tensor, state: _State, shrink: Tensor) -> _State:
 def _newton(x1: Tensor, y: Tensor, state: _State, shrink: Tensor) -> _State:
     """Newton's step on the weights that are not zero, or should not be, within their orthant; taken where it descends.
 
-    FISTA finds which weights are zero quickly, but not the values of the others, since the loss is flat there. With B the
-    rows of X scaled by sqrt(p (1 - p) / n), the system (Bᵀ B + ridge) d = -g costs only one of size n by Woodbury's formula.
+    FISTA finds which weights are zero quickly, but not the values of the others, since the loss is flat there. With B
+    the rows of X scaled by sqrt(p (1 - p) / n), the system (Bᵀ B + ridge) d = -g costs only one of size n by Woodbury's
+    formula.
     """
     w, n = state.w, x1.shape[1]
     gradient = _gradient(x1, y, state.at_w)

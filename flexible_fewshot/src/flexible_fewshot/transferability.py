@@ -48,10 +48,14 @@ def episode_scores(scores: Mapping[str, float], contexts: Sequence[Sequence[str]
     return np.array([np.mean([scores[name] for name in context]) for context in contexts])
 
 
-def equal_width_bins(scores: np.ndarray, bins: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """Edges (bins + 1,) that divide the range evenly, and the bin (E,) of every score."""
-    edges = np.linspace(scores.min(), scores.max(), bins + 1)
-    return edges, np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, bins - 1)
+def equal_width_edges(scores: np.ndarray, bins: int = 3) -> np.ndarray:
+    """Edges (bins + 1,) that divide the range of the scores evenly."""
+    return np.linspace(scores.min(), scores.max(), bins + 1)
+
+
+def bin_of(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """The bin (E,) of every score; the last one holds its upper edge too."""
+    return np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, len(edges) - 2)
 
 
 def _vectors(table: AttributeTable, means_of: AttributeTable, split: AttributeSplit) -> np.ndarray:
