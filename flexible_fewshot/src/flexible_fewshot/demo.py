@@ -43,7 +43,7 @@ def demo(*, out: str = "runs/flexible_fewshot", seed: int = 0, fast: bool = Fals
     experiment = Experiment(["demo", *(["fast"] if fast else [])], [f"--study.seeds=[{seed}]", f"--toy.seed={seed}"])
     records = experiment.records(folder / "cells", "methods trained and judged")
 
-    drawn = study_figures(experiment, records, folder, seed)
+    drawn = study_figures(experiment, records, folder, folder / "cells", seed)
     with quietly():
         toy, toy_figures = toy_part(experiment, folder)
     claims = [*face_claims(records), *toy]
@@ -56,8 +56,10 @@ def demo(*, out: str = "runs/flexible_fewshot", seed: int = 0, fast: bool = Fals
     return exit_status(claims, strict)
 
 
-def study_figures(experiment: Experiment, records: Sequence[Record], folder: Path, seed: int) -> list[str]:
-    """Episode grid, bars, shots curve, T-score bins and CAM of one seed; their names."""
+def study_figures(
+    experiment: Experiment, records: Sequence[Record], folder: Path, cells: Path, seed: int, prefix: str = ""
+) -> list[str]:
+    """Episode grid, bars, shots curve, T-score bins and CAM, with the weights in `cells`; their names."""
     data = experiment.cell(STRONG, seed, "U").data
     episodes = data.episodes("test")
     pairs = [i for i, context in enumerate(episodes.contexts) if len(context) == 2][:2]
@@ -72,11 +74,11 @@ def study_figures(experiment: Experiment, records: Sequence[Record], folder: Pat
         "shots.png": figures.shots_figure(records, STRONG),
         "readouts.png": figures.readouts_figure(records, STRONG),
         "t_score.png": figures.bins_figure({m: found for m, (found, _) in bins.items()}, edges, counts),
-        "cam.png": cam_part(experiment, folder / "cells", seed),
+        "cam.png": cam_part(experiment, cells, seed),
     }
     for name, figure in drawn.items():
-        figure.savefig(folder / name)
-    return list(drawn)
+        figure.savefig(folder / f"{prefix}{name}")
+    return [f"{prefix}{name}" for name in drawn]
 
 
 def cam_part(experiment: Experiment, cells: Path, seed: int):

@@ -20,7 +20,8 @@ WIDTH, DPI = 6.4, 150
 ORDER = ("RND", "ID", "MatchingNet", "ANIL", "TAFENet", "ProtoNet", "TADAM", "SA", "U", "UFTE", "UFTA", "SA*", "GT")
 NAMES = {"UFTE": "U-FT-E", "UFTA": "U-FT-A"}
 COLOURS = {"SA": "#D55E00", "U": "#0072B2", "UFTA": "#009E73", "UFTE": "#56B4E9", "SA*": "#CC79A7", "GT": "#000000",
-           "RND": "#999999", "ProtoNet": "#E69F00"}  # fmt: skip
+           "RND": "#999999", "ProtoNet": "#E69F00", "ID": "#882255", "MatchingNet": "#F0E442", "ANIL": "#661100",
+           "TAFENet": "#AA4499", "TADAM": "#44AA99"}  # fmt: skip
 GROUPS = {"train": ("train attributes", "#56B4E9"), "test": ("test attributes", "#D55E00")}
 NOTE = {"fontsize": 7, "color": "0.4"}
 
@@ -37,7 +38,7 @@ def in_order(methods: Sequence[str]) -> list[str]:
 
 def episodes_figure(data: AttributeDataset, episodes: Episodes, which: Sequence[int], shown: int = 5) -> Figure:
     """The first support images of some episodes: the same picture may be positive in one and negative in another."""
-    figure = new_figure(1.25 * len(which) + 0.2)
+    figure = new_figure(0.82 * len(which) + 0.2)
     for axes, i in zip(np.atleast_1d(figure.subplots(len(which), 1)), which, strict=True):
         episode, shots = episodes[i], episodes.shots
         rows = torch.cat([episode.support[:shown], episode.support[shots : shots + shown]])
@@ -60,12 +61,13 @@ def bars_figure(records: Sequence[Record], condition: str, title: str = "") -> F
     figure = new_figure(3.4)
     axes = figure.subplots()
     x = np.arange(len(methods))
+    digits = ".1f" if len(methods) < 10 else ".0f"  # there is no room for more
     for k, (group, (label, colour)) in enumerate(GROUPS.items()):
         found = [pooled(accuracies(records, condition, method, group)) for method in methods]
         axes.bar(x + 0.4 * (k - 0.5), [f.mean for f in found], 0.38, yerr=[f.half_width for f in found], label=label,
                  color=colour, error_kw={"elinewidth": 1})  # fmt: skip
         for at, f in zip(x, found, strict=True):
-            axes.text(at + 0.4 * (k - 0.5), f.mean + f.half_width + 0.4, f"{f.mean:.1f}", ha="center", fontsize=6)
+            axes.text(at + 0.4 * (k - 0.5), f.mean + f.half_width + 0.4, f"{f.mean:{digits}}", ha="center", fontsize=6)
     axes.set_xticks(x, [NAMES.get(m, m) for m in methods], fontsize=8, rotation=30 if len(methods) > 9 else 0)
     axes.set(ylim=(48, 104), ylabel="accuracy on episodes, %")
     axes.axhline(50, color="0.5", linestyle="--", linewidth=0.8)

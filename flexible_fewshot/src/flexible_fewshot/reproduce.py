@@ -59,11 +59,7 @@ def faces(out: Path, _: str) -> None:
     experiment = Experiment(["demo", "reproduce_faces"])
     records = experiment.records(out / "cells", "faces")
     finish(out, "faces", experiment, records, face_claims(records), [STRONG, NONE])
-    drawn = out / "faces"
-    drawn.mkdir(exist_ok=True)
-    (drawn / "cells").unlink(missing_ok=True)
-    (drawn / "cells").symlink_to((out / "cells").resolve())  # the pictures of the first seed need its weights
-    study_figures(experiment, records, drawn, experiment.study.seeds[0])
+    study_figures(experiment, records, out, out / "cells", experiment.study.seeds[0], "faces_")
 
 
 def sweep(out: Path, _: str) -> None:
