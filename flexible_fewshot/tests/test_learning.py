@@ -1,5 +1,7 @@
 """Training: pools do not meet, backbones move, features do not depend on the batch, resumes are exact."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -28,6 +30,7 @@ from flexible_fewshot import (
     evaluate,
     extract,
     load_encoder,
+    read_episodes,
     read_simclr_resnet50,
     weights_hash,
     write_episodes,
@@ -75,6 +78,16 @@ def test_episodes_can_come_from_a_file(tmp_path):
     chosen = module.sampler("test", "test").sample(100, 7)
     write_episodes(tmp_path / "e.json", chosen, module.table("test"))
     assert torch.equal(data(episodes_file=str(tmp_path / "e.json")).episodes("test").query, chosen.query)
+
+
+def test_the_published_episodes_of_the_faces_are_those_that_the_seed_draws():
+    """results/episodes_faces.json.gz is what others compare on: 600 episodes, ρ = 2.5, seed 0."""
+    path = Path(__file__).parent.parent / "results" / "episodes_faces.json.gz"
+    if not path.is_file():
+        pytest.skip("results/ is not here")
+    module = FacesData(n_episodes=600)
+    frozen, drawn = read_episodes(path, module.table("test")), module.episodes("test")
+    assert torch.equal(frozen.support, drawn.support) and torch.equal(frozen.query, drawn.query)
 
 
 def test_attribute_methods_never_see_a_test_label():
