@@ -170,7 +170,9 @@ class AttributeEpisodeSampler:
     def _candidates(self, context: tuple[int, ...]) -> list[np.ndarray]:
         """Positive and negative rows; with rows for queries: of support, then of query."""
         if context not in self._rows:
-            positive, negative = self._present[list(context)].all(0), self._absent[list(context)].any(0)
+            positive, negative = self._present[context[0]], self._absent[context[0]]
+            for attribute in context[1:]:
+                positive, negative = positive & self._present[attribute], negative | self._absent[attribute]
             kinds = [positive, negative]
             if self._for_query is not None:
                 kinds = [kind & half for half in (~self._for_query, self._for_query) for kind in kinds]
