@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning import LightningDataModule, Trainer
 from tqdm import tqdm
 
@@ -143,6 +144,17 @@ def one_thread_each() -> Iterator[None]:
             del os.environ["OMP_NUM_THREADS"]
         else:
             os.environ["OMP_NUM_THREADS"] = before
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread for a while: small products are slower with more, much so on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def finish_elsewhere(job: tuple[list[str], list[str], list[tuple[str, int, str]], Path]) -> None:

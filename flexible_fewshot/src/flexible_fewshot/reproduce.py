@@ -23,7 +23,7 @@ from .evidence import (
     sweep_claims,
     toy_claims,
 )
-from .experiment import Experiment, quietly
+from .experiment import Experiment, one_thread, quietly
 from .intervals import over_episodes, pooled
 from .study import Record
 from .tidy import versions, write_json
@@ -99,7 +99,7 @@ def toy(out: Path, _: str) -> None:
     """The paper's 30,000 episodes, ours of 5,000 with five seeds, and the usual few-shot problem for control."""
     experiment = Experiment(["demo"])
     rows = {}
-    with quietly():
+    with quietly(), one_thread():
         long = train_toy(replace(experiment.toy, steps=30_000), experiment.toy_trainer)
         control = train_toy(replace(experiment.toy, flexible=False), experiment.toy_trainer)
         short = [train_toy(replace(experiment.toy, seed=seed), experiment.toy_trainer) for seed in range(5)]

@@ -15,7 +15,7 @@ from .demo import markdown
 from .encoders import load_encoder, read_checkpoint
 from .evaluation import EpisodeResult, Standardizer, rounded
 from .evaluation import evaluate as judge
-from .experiment import Experiment, quietly
+from .experiment import Experiment, one_thread, quietly
 from .features import FeatureCache
 from .frozen import write_episodes
 from .intervals import over_episodes, paired_difference
@@ -227,7 +227,7 @@ def toy(*, steps: int = 5000, shots: int = 20, density: float = 0.5, control: bo
     if steps < 1 or shots < 1 or not 0 < density < 1:
         raise ValueError(f"toy needs steps >= 1, shots >= 1 and density in (0, 1), got {steps}, {shots} and {density}")
     settings = ToySettings(steps=steps, shots=shots, density=density, flexible=not control, seed=seed)
-    with quietly():
+    with quietly(), one_thread():
         found = train_toy(settings, lambda n: Trainer(accelerator="cpu", barebones=True, max_steps=n, max_epochs=-1))
     print(f"train attributes {found.train:.1f} %, test attributes {found.test:.1f} %")
     print("column norms of W A: " + " ".join(f"{n:.2f}" for n in found.norms) + f"; train over test {found.ratio:.1f}")
