@@ -1,0 +1,29 @@
+"""The command `spacemesh`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from . import command
+from .demo import demo
+from .experiment import CLASSES, StudyCommandLine
+from .reproduce import reproduce
+from .verbs import check, fit_mesh_verb, generate, polygons, repair
+
+VERBS = {
+    "demo": demo,
+    "reproduce": reproduce,
+    "check": check,
+    "fit-mesh": fit_mesh_verb,
+    "polygons": polygons,
+    "repair": repair,
+    "generate": generate,
+}
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    command.run(StudyCommandLine, "spacemesh", VERBS, args, **CLASSES)
+
+
+if __name__ == "__main__":
+    main()

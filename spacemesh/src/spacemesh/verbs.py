@@ -1,0 +1,214 @@
+"""Verbs for one's own meshes: check, fit-mesh, polygons, repair and generate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .checkpoints import load_model
+from .clouds import surface_points
+from .decode import Decoded, decode
+from .diffusion import VertexDiffusion
+from .embedding import EmbeddingSizes, VertexEmbedding
+from .errors import NotRepresentable
+from .families import normalised
+from .files import read_polygons, write_mesh, write_polygons
+from .fit import FitSettings, fit_mesh
+from .geometric import edges_to_polygons
+from .halfedge import HalfedgeMesh
+from .manifold import manifold_report
+from .metrics import EdgeScores
+from .repair import repair_mesh
+from .representable import make_representable
+from .representable import weld as weld_vertices
+from .training import ConnectivityTraining
+
+
+def check(file: str, *, mended: str | None = None, weld: bool = False) -> int:
+    """Say whether FILE is an oriented manifold polygon mesh, and what is wrong if not (status 1).
+
+    Args:
+        file: OBJ, PLY, OFF, STL, GLB, or NPZ with vertices and facets.
+        mended: Write the mesh there, turned, cut and split until it is manifold.
+        weld: Make one vertex of all at the same position first.
+    """
+    vertices, faces = read_polygons(file)
+    if twice := len(vertices) - len(torch.unique(vertices, dim=0)):
+        print(f"{twice} vertices share the position of another{'' if weld else '; --weld makes them one'}")
+    if weld:
+        vertices, welded = weld_vertices(vertices, faces)
+        faces = welded.lists()
+    report = manifold_report(faces, len(vertices))
+    print(
+        f"{len(vertices)} vertices, {report.edges} edges, {report.faces} faces, {report.boundary_edges} boundary edges"
+    )
+    for name, what in (
+        ("shared_edges", "edges with more than two sides"),
+        ("wound_edges", "edges whose two faces run the same way"),
+        ("pinched", "vertices with several umbrellas"),
+        ("isolated", "vertices without a face"),
+        ("degenerate", "faces with fewer than three distinct corners"),
+        ("visited_twice", "faces that visit a vertex twice"),
+    ):
+        if found := getattr(report, name):
+            print(f"{len(found)} {what}, the first: {found[0]}")
+    answers = ("edge_manifold", "vertex_manifold", "oriented", "closed")
+    print(", ".join(f"{name.replace('_', '-')}: {'yes' if getattr(report, name) else 'no'}" for name in answers))
+    try:
+        mesh = HalfedgeMesh.from_polygons(vertices.float(), faces)
+        print(f"genus {mesh.genus}, {len(mesh.genera)} components, {len(mesh.boundary_loops())} boundary loops")
+        status = 0
+    except NotRepresentable as error:
+        print(f"not representable: {error}")
+        status = 1
+    if mended is not None:
+        result = make_representable(vertices.float(), faces)
+        print(
+            f"mended: {result.turned_faces} faces turned, {result.cut_edges} edges cut, "
+            f"{result.split_vertices} vertices split, {result.dropped_faces} faces and "
+            f"{result.dropped_vertices} vertices dropped: {write_mesh(mended, result.mesh)}"
+        )
+    return status
+
+
+def fit_mesh_verb(
+    file: str,
+    *,
+    out: str = "runs/spacemesh-fit",
+    steps: int = 2000,
+    space: int = 12,
+    time: int = 4,
+    permutation: int = 8,
+    spectral: bool = False,
+    mend: bool = False,
+    seed: int = 0,
+) -> int:
+    """Fit the embedding of one mesh until it decodes to exactly that mesh (status 1 if it does not).
+
+    Args:
+        file: See check.
+        out: Folder for embedding.pt and decoded.obj.
+        steps: Of Adam, at most.
+        space: Dimensions of space.
+        time: Dimensions of time.
+        permutation: Dimensions of each of root, prev and next.
+        spectral: Begin at the eigenvectors of the graph instead of at noise.
+        mend: Turn, cut and split the mesh first where it is no manifold.
+        seed: Of the noise.
+    """
+    vertices, faces = read_polygons(file)
+    positions = normalised(vertices.float())
+    mesh = make_representable(positions, faces).mesh if mend else HalfedgeMesh.from_polygons(positions, faces)
+    sizes = EmbeddingSizes(space, time, permutation, 4 if bool(mesh.is_hole.any()) else 0)
+
+    def progress(step: int, scores: EdgeScores) -> None:
+        print(f"step {step}: edge F1 {scores.f1:.4f}", flush=True)
+
+    result = fit_mesh(mesh, FitSettings(sizes, steps=steps, spectral=spectral, seed=seed), progress)
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(
+        {
+            "vertices": mesh.vertices,
+            "vectors": result.embedding.vectors(),
+            "sizes": [sizes.space, sizes.time, sizes.permutation, sizes.hole],
+            "tau": result.connectivity.tau.detach(),
+            "hole_bias": result.connectivity.hole_bias.detach(),
+        },
+        folder / "embedding.pt",
+    )
+    write_polygons(folder / "decoded.obj", mesh.vertices, result.decoded.polygons())
+    print(f"{'exact' if result.exact else 'NOT exact'} after {result.steps} steps: {folder}")
+    return 0 if result.exact else 1
+
+
+def polygons(file: str, *, out: str = "polygons.obj") -> int:
+    """Faces for a mesh of which only vertices and edges are left.
+
+    Args:
+        file: A JSON file {"positions": [[x, y, z], ...], "edges": [[i, j], ...]}, and perhaps "normals".
+        out: OBJ, PLY or OFF to write.
+    """
+    try:
+        content = json.loads(Path(file).read_text())
+        positions = torch.tensor(content["positions"], dtype=torch.float32)
+        edges = torch.tensor(content["edges"], dtype=torch.long).reshape(-1, 2)
+        normals = torch.tensor(content["normals"], dtype=torch.float32) if "normals" in content else None
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{file}: expected JSON with positions and edges ({error})") from error
+    report_decoded(edges_to_polygons(positions, edges, normals), positions, Path(out))
+    return 0
+
+
+def repair(file: str, *, ckpt_path: str, out: str = "repaired.obj") -> int:
+    """Close the holes of FILE with faces that a trained model proposes; what was there stays to the bit.
+
+    Args:
+        file: See check. Vertices inside the holes are among its vertices, without faces.
+        ckpt_path: Checkpoint of `fit` or of the demo (cells/connectivity.pt).
+        out: OBJ, PLY or OFF to write.
+    """
+    model = load_model(ckpt_path, ConnectivityTraining)
+    vertices, faces = read_polygons(file)
+    positions = normalised(vertices.float())
+    with torch.no_grad():
+        vectors = model(positions[None], torch.ones(1, len(positions), dtype=torch.bool))[0]
+    tau = float(model.connectivity.tau.detach())
+    repaired = repair_mesh(positions, faces, VertexEmbedding.of(vectors, model.sizes), tau)
+    write_polygons(out, vertices, repaired.polygons)
+    report = manifold_report(repaired.polygons, len(vertices))
+    print(
+        f"{len(faces)} faces kept, {len(repaired.new_faces)} added, closed: {'yes' if report.closed else 'no'}: {out}"
+    )
+    return 0
+
+
+def generate(
+    file: str,
+    *,
+    vertices_ckpt: str,
+    connectivity_ckpt: str,
+    count: int = 4,
+    points: int = 2048,
+    seed: int = 0,
+    out: str = "runs/spacemesh-generate",
+) -> int:
+    """Meshes in the shape of FILE's surface: vertices by diffusion, then their connectivity.
+
+    Args:
+        file: A mesh whose surface points are the condition; see check.
+        vertices_ckpt: Checkpoint of a VertexDiffusion.
+        connectivity_ckpt: Checkpoint of a ConnectivityTraining.
+        count: How many.
+        points: Of the cloud.
+        seed: Of the noise and of the cloud.
+        out: Folder for generated_0.obj and so on.
+    """
+    diffusion = load_model(vertices_ckpt, VertexDiffusion)
+    model = load_model(connectivity_ckpt, ConnectivityTraining)
+    given, faces = read_polygons(file)
+    mesh = make_representable(normalised(given.float()), faces).mesh
+    cloud = surface_points(mesh, points, torch.Generator().manual_seed(seed))
+    for number, positions in enumerate(diffusion.sample(cloud.expand(count, -1, -1), seed)):
+        if len(positions) < 4:
+            print(f"{number}: only {len(positions)} vertices, no mesh")
+            continue
+        with torch.no_grad():
+            vectors = model(positions[None], torch.ones(1, len(positions), dtype=torch.bool))[0]
+        found = decode(positions, VertexEmbedding.of(vectors, model.sizes), float(model.connectivity.tau.detach()))
+        report_decoded(found, positions, Path(out) / f"generated_{number}.obj")
+    return 0
+
+
+def report_decoded(found: Decoded, positions: Tensor, path: Path) -> None:
+    """Write a decoded mesh and print what it is."""
+    faces = found.polygons()
+    write_polygons(path, positions, faces)
+    mesh = found.mesh
+    print(
+        f"{path}: {len(mesh.vertices)} vertices, {len(mesh.edges)} edges, {len(faces)} faces, genus {mesh.genus}, "
+        f"{found.dropped_vertices} vertices and {found.dropped_edges} edges left out"
+    )
