@@ -63,26 +63,31 @@ def best_trials(trials: Sequence[Trial]) -> dict[tuple[str, str], Trial]:
     return found
 
 
-def beyond(rates: Sequence[float], best: float) -> list[float]:
-    """The outer rate to try as well where the best one is at the edge of the inner ones."""
-    return [rates[0]] * (best == rates[1]) + [rates[-1]] * (best == rates[-2])
+def untried(ladder: Sequence[float], errors: dict[float, float]) -> list[float]:
+    """The neighbours of the best rate on the ascending ladder of all rates that were not tried."""
+    place = ladder.index(min(errors, key=errors.get))
+    return [rate for rate in ladder[max(place - 1, 0) : place + 2] if rate not in errors]
 
 
 def select_rates(experiment: Experiment, section: str, out: Path) -> list[Trial]:
-    """Try all inner rates of the section's grid, then an outer one for cells whose best is at the edge.
+    """Try the grid's rates, then those beyond until the best of every cell is better than its neighbours.
 
     Raises:
-        ValueError: the grid has fewer than three rates, is not ascending, or names a cell that there is not.
+        ValueError: the grid has no rates, or names a cell that there is not.
     """
     grid, cells = experiment.settings.section(section).grid, experiment.settings.section(section).cells
-    if len(grid.rates) < 3 or sorted(set(grid.rates)) != list(grid.rates):
-        raise ValueError(f"{section}: three or more ascending rates expected, got {grid.rates}")
+    if not grid.rates:
+        raise ValueError(f"{section}: one or more rates expected in its grid")
     if set(grid.cells) - set(cells):
         raise ValueError(f"{section}: no cell {sorted(set(grid.cells) - set(cells))}, choose from {', '.join(cells)}")
-    trials = tried(experiment, section, [(c, r) for c in grid.cells for r in grid.rates[1:-1]], out)
-    chosen = {cell: one.rate for (_, cell), one in best_trials(trials).items()}
-    outer = [(cell, rate) for cell in grid.cells for rate in beyond(grid.rates, chosen[cell])]
-    return trials + (tried(experiment, section, outer, out) if outer else [])
+    ladder = sorted({*grid.rates, *grid.beyond})
+    trials: list[Trial] = []
+    pairs = [(cell, rate) for cell in grid.cells for rate in grid.rates]
+    while pairs:
+        trials += tried(experiment, section, pairs, out)
+        errors = {cell: {one.rate: one.error for one in trials if one.cell == cell} for cell in grid.cells}
+        pairs = [(cell, rate) for cell in grid.cells for rate in untried(ladder, errors[cell])]
+    return trials
 
 
 def tried(experiment: Experiment, section: str, pairs: Sequence[tuple[str, float]], out: Path) -> list[Trial]:

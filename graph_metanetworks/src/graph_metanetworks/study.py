@@ -23,13 +23,15 @@ from .zoo_data import Net, NetData
 
 @dataclass(frozen=True)
 class Grid:
-    """Learning rates to choose from by validation error, ascending; the outer two are tried at need (`selection.py`).
+    """Learning rates to choose from by validation error.
 
-    cells: which cells of the section have a rate chosen for them.
+    cells: which cells of the section have a rate chosen for them. rates: to try for all of them. beyond: further ones,
+    tried where they are next to the best so far.
     """
 
     cells: list[str] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
+    beyond: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
