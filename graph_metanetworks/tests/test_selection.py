@@ -139,9 +139,12 @@ def test_the_command_writes_validation_errors_only(tmp_path, monkeypatch, untest
     assert content["chosen"] == [{"experiment": "accuracy", "cell": "statnn", "rate": content["chosen"][0]["rate"]}]
 
 
-@pytest.mark.parametrize("name", ["reproduce", "demo"])
-def test_the_configs_have_the_rates_that_were_chosen(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "chosen"),
+    [("reproduce", "selection"), ("demo", "selection"), ("reproduce_mnist", "mnist-selection")],
+)
+def test_the_configs_have_the_rates_that_were_chosen(name, chosen, tmp_path):
     experiment = Experiment([name])
-    for one in json.loads((RESULTS / "selection.json").read_text())["chosen"]:
+    for one in json.loads((RESULTS / f"{chosen}.json").read_text())["chosen"]:
         cell = experiment.cell(one["experiment"], one["cell"], {}, tmp_path)
         assert cell.model.hparams.rate == one["rate"], one
