@@ -210,6 +210,10 @@ def test_mnist_inrs_reproduce_on_the_real_files(papers_data, tmp_path, monkeypat
     assert run("reproduce", "mnist", "--out", tmp_path, "--mnist_dir", papers_data / "mnist") == 0
     content = json.loads((tmp_path / "mnist.json").read_text())
     assert len(content["runs"]) == 3 and content["command"].endswith("--mnist_dir DIR")
+    over.append('--study.editing.grid={"cells": ["flat"], "rates": [1e-3, 3e-3, 1e-2], "beyond": []}')
+    assert run("reproduce", "mnist-selection", "--out", tmp_path, "--mnist_dir", papers_data / "mnist") == 0
+    content = json.loads((tmp_path / "mnist-selection.json").read_text())
+    assert {one["rate"] for one in content["trials"]} == {1e-3, 3e-3, 1e-2} and len(content["chosen"]) == 1
 
 
 def test_every_packaged_config_is_known_to_the_tests():

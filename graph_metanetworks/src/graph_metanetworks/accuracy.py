@@ -83,8 +83,12 @@ class AccuracyPrediction(LightningModule):
             self.log("train/loss", loss, batch_size=len(batch.accuracy))
         return loss
 
+    def error(self, batch: LabelledNets) -> Tensor:
+        """Squared error of each net's prediction, (B,)."""
+        return (self(batch.nets) - batch.accuracy.to(self.device)).square()
+
     def validation_step(self, batch: LabelledNets, _) -> None:
-        error = (self(batch.nets) - batch.accuracy.to(self.device)).square().mean()
+        error = self.error(batch).mean()
         self.log("val/squared_error", error, batch_size=len(batch.accuracy), sync_dist=True)
 
     def on_test_start(self) -> None:

@@ -16,7 +16,7 @@ from pytorch_lightning import LightningDataModule, LightningModule
 from tqdm import tqdm
 
 from .command import CommandLine, config_path
-from .study import EXPERIMENTS, Record, StudySettings, measure, read_record, write_record
+from .study import EXPERIMENTS, Record, StudySettings, measure, read_record, trained, write_record
 
 
 class StudyCommandLine(CommandLine):
@@ -98,15 +98,18 @@ class Experiment:
                     chores.setdefault(key, chore)
         in_parallel(call, list(chores.values()), self.settings.workers, title)
 
+    def train(self, out: Path) -> float:
+        """Train the model, or read its weights below `out` if it was trained before; the seconds that it took."""
+        return trained(self.model, self.data, self.trainer(), out / "trained", self.described())
+
     def finish(self, job: tuple[str, str, int], out: Path) -> Record:
         """The record of one cell and seed, made now or before."""
         name, cell, seed = job
-        self.settings.section(name)
-        changed = self.cell(name, cell, {"model.init_args.seed": seed, "data.init_args.order_seed": seed}, out)
+        changed = self.cell(name, cell, seeds(seed), out)
         path, made_with = out / "cells" / f"{name}-{cell}-{seed}.json", changed.described()
         record = read_record(path, made_with)
         if record is None:
-            record = measure(name, cell, seed, changed.model, changed.data, changed.trainer())
+            record = measure(name, cell, seed, changed.model, changed.data, changed.train(out))
             write_record(path, record, made_with)
         return record
 
@@ -127,6 +130,11 @@ class Experiment:
         else:
             bar = tqdm(jobs, desc=title, unit="cell")
         return [self.finish(job, out) for job in bar]
+
+
+def seeds(seed: int) -> dict[str, int]:
+    """Changes of a config that start initial weights and the order of batches from a seed."""
+    return {"model.init_args.seed": seed, "data.init_args.order_seed": seed}
 
 
 def call(chore) -> None:

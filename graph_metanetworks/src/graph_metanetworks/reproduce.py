@@ -18,7 +18,8 @@ from .demo import all_claims, drawings
 from .evidence import certificate_claims, certificates, permuted_outputs
 from .experiment import Experiment, quiet
 from .figures import graph_figure, invariance_figure
-from .study import Record
+from .selection import best_trials, select_rates, selection_table
+from .study import EXPERIMENTS, Record
 from .tables import accuracy_table, errors_table
 from .zoo_data import family_graph
 
@@ -32,11 +33,12 @@ def reproduce(
     """Measure what the README quotes; a run that was stopped goes on where it was.
 
     Args:
-        experiment: symmetry, accuracy, editing, contrastive, mnist (needs mnist_dir), or all (the first four).
+        experiment: symmetry, accuracy, editing, contrastive, mnist (needs mnist_dir), or all (the first four); or how
+            the learning rates were chosen on validation data: selection, mnist-selection (needs mnist_dir).
         out: Folder for results, tables and figures.
         mnist_dir: Folder with t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz.
     """
-    known = ("symmetry", "accuracy", "editing", "contrastive", "mnist")
+    known = ("symmetry", "accuracy", "editing", "contrastive", "mnist", "selection", "mnist-selection")
     chosen = known[:4] if experiment == "all" else (experiment,)
     if not set(chosen) <= set(known):
         raise ValueError(f"unknown experiment {experiment!r}, choose from all, {', '.join(known)}")
@@ -46,14 +48,12 @@ def reproduce(
     for name in chosen:
         if name == "symmetry":
             symmetry(folder)
+        elif name == "selection":
+            selection(Experiment(["reproduce"]), name, folder, {s: s for s in EXPERIMENTS})
+        elif name == "mnist-selection":
+            selection(mnist(mnist_dir), name, folder, {"editing": "mnist"})
         elif name == "mnist":
-            run(
-                Experiment(["reproduce_mnist"], [f"--data.init_args.data_dir={mnist_dir}"]),
-                "editing",
-                "mnist",
-                folder,
-                14,
-            )
+            run(mnist(mnist_dir), "editing", name, folder, 14)
         else:
             run(Experiment(["reproduce"]), name, name, folder, 8)
     return 0
@@ -73,6 +73,27 @@ def symmetry(out: Path) -> None:
     for c in found:
         print(f"| {c.name} | {c.exact:,} | {c.closed_form:,} | {c.paper:,} |")
     print(claims_table(claims))
+
+
+def mnist(data_dir: str) -> Experiment:
+    return Experiment(["reproduce_mnist"], [f"--data.init_args.data_dir={data_dir}"])
+
+
+def selection(experiment: Experiment, name: str, out: Path, folders: dict[str, str]) -> None:
+    """Validation errors for the grids of learning rates. Whoever likes the result writes it into the config."""
+    trials = []
+    for section, folder in folders.items():
+        if experiment.settings.section(section).grid.cells:
+            experiment.prepare(out / folder, f"{folder}: networks", (section,))
+            trials += select_rates(experiment, section, out / folder)
+    chosen = [
+        {"experiment": one.experiment, "cell": one.cell, "rate": one.rate} for one in best_trials(trials).values()
+    ]
+    rows = [vars(one) for one in trials]
+    command = f"graph-metanetworks reproduce {name}" + " --mnist_dir DIR" * name.startswith("mnist")
+    write_result(out / f"{name}.json", command, experiment.settings.seeds[:1], [], chosen=chosen, trials=rows)
+    (out / f"{name}.md").write_text(selection_table(trials) + "\n", encoding="utf-8")
+    print(selection_table(trials))
 
 
 def run(experiment: Experiment, section: str, name: str, out: Path, side: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -21,15 +22,29 @@ from .zoo_data import Net, NetData
 
 
 @dataclass(frozen=True)
+class Grid:
+    """Learning rates to choose from by validation error.
+
+    cells: which cells of the section have a rate chosen for them. rates: to try for all of them. beyond: further ones,
+    tried where they are next to the best so far.
+    """
+
+    cells: list[str] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    beyond: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class Section:
     """One experiment of a study.
 
-    settings: changes of the config for all its cells, by dotted name. cells: name -> changes for one. fast: changes
-    over all of these, for tests.
+    settings: changes of the config for all its cells, by dotted name. cells: name -> changes for one. grid: of learning
+    rates, for `reproduce selection`. fast: changes over all of these, for tests.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
     cells: dict[str, dict[str, Any]] = field(default_factory=dict)
+    grid: Grid = field(default_factory=Grid)
     fast: dict[str, Any] = field(default_factory=dict)
 
 
@@ -63,20 +78,41 @@ class Record:
     arrays: dict[str, list]
 
 
-def measure(
-    experiment: str, cell: str, seed: int, module: LightningModule, data: LightningDataModule, trainer: Trainer
-) -> Record:
-    """Train and judge one cell; the test parts are looked at once, after training."""
-    start = time.perf_counter()
-    if trainer.max_steps != 0 and trainer.max_epochs != 0:
-        trainer.fit(module, datamodule=data)
-    else:
+def trained(
+    module: LightningModule, data: LightningDataModule, trainer: Trainer, folder: Path, made_with: Any
+) -> float:
+    """Train a module, or read the weights that these settings led to before; the seconds that training took.
+
+    Whoever chooses a learning rate and whoever judges the chosen one share these weights.
+    """
+    if trainer.max_steps == 0 or trainer.max_epochs == 0:
         data.setup("fit")
-    seconds = time.perf_counter() - start
+        return 0.0
+    name = hashlib.sha256(json.dumps(made_with, sort_keys=True).encode()).hexdigest()[:16]
+    path = folder / f"{name}.pt"
+    if path.is_file():
+        content = torch.load(path, weights_only=True)
+        data.setup("fit")
+        module.load_state_dict(content["state"])
+        return content["seconds"]
+    start = time.perf_counter()
+    trainer.fit(module, datamodule=data)
+    seconds = round(time.perf_counter() - start, 1)
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    torch.save({"state": module.state_dict(), "seconds": seconds}, temporary)
+    os.replace(temporary, path)
+    return seconds
+
+
+def measure(
+    experiment: str, cell: str, seed: int, module: LightningModule, data: LightningDataModule, seconds: float
+) -> Record:
+    """Judge one trained cell; the test parts are looked at once, here."""
     module.eval()
     numbers, arrays = JUDGES[type(module)](module, data)
     parameters = sum(p.numel() for p in module.parameters())
-    return Record(experiment, cell, seed, parameters, round(seconds, 1), numbers, arrays)
+    return Record(experiment, cell, seed, parameters, seconds, numbers, arrays)
 
 
 def _tested(module: LightningModule, data: LightningDataModule) -> list[Mapping[str, float]]:
