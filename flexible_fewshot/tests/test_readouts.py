@@ -22,7 +22,7 @@ def gradient_at(rule, x, y):
 def test_the_solution_satisfies_the_optimality_conditions(width):
     x, y = separable(episodes=5, width=width)
     lam = 0.02
-    rule = SparseLogisticRegression(lam, tolerance=1e-7, max_steps=50_000).fit(x, y)
+    rule = SparseLogisticRegression(lam, tolerance=1e-7).fit(x, y)
     by_weight, by_bias = gradient_at(rule, x, y)
     zero = rule.weight == 0
     assert by_bias.abs().max() < 1e-6  # the intercept is free
@@ -42,7 +42,7 @@ def test_a_penalty_above_the_largest_gradient_at_zero_gives_no_weights():
 def test_the_objective_is_that_of_liblinear_with_c_one_over_lambda_n(lam):
     """liblinear minimises |w|_1 + C Σ loss and penalises the intercept too, which a wide intercept column undoes."""
     x, y = separable(episodes=3, n=20, width=30, shift=0.7)
-    ours = SparseLogisticRegression(lam, tolerance=1e-7, max_steps=50_000)
+    ours = SparseLogisticRegression(lam, tolerance=1e-7)
     for own, labels, value in zip(x, y, ours.objective(ours.fit(x, y), x, y), strict=True):
         theirs = LogisticRegression(
             C=1 / (lam * len(own)), l1_ratio=1, solver="liblinear", intercept_scaling=1e3, tol=1e-8, max_iter=20_000
@@ -64,7 +64,7 @@ def test_the_naive_c_of_sklearn_is_another_problem():
 def test_solving_many_episodes_is_solving_each():
     x, y = separable(episodes=40, width=12, shift=0.3)
     x = x * torch.linspace(0.3, 3, 40, dtype=x.dtype)[:, None, None]  # some need many steps, some few
-    solver = SparseLogisticRegression(1e-2, tolerance=1e-6, max_steps=20_000)
+    solver = SparseLogisticRegression(1e-2, tolerance=1e-6)
     together, alone = (
         solver.fit(x, y),
         torch.cat([solver.fit(a[None], b[None]).weight for a, b in zip(x, y, strict=True)]),
