@@ -24,6 +24,7 @@ setup(
         "numpy>=1.26",
         "scipy>=1.11",
         "scikit-learn>=1.6",
+        "scikit-image>=0.22",
         "matplotlib>=3.8",
         "pillow>=10",
         "tqdm>=4.66",

@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 import yaml
+from pictures import write_pictures
 from pytorch_lightning import LightningDataModule, Trainer
 from torch import nn
 
@@ -17,8 +18,8 @@ from graph_metanetworks.experiment import Experiment
 from graph_metanetworks.study import StudySettings, mean_over_seeds
 
 FIGURES = ["accuracy", "comparison", "editing", "embedding", "invariance", "graph"]
-SMALL = {"demo", "fast", "reproduce", "reproduce_mnist"}
-PAPER = {"small_cnn_zoo", "diverse_architectures", "mnist_editing", "sine_contrastive"}
+SMALL = {"demo", "fast", "reproduce", "reproduce_mnist", "reproduce_cifar"}
+PAPER = {"small_cnn_zoo", "diverse_architectures", "mnist_editing", "cifar_editing", "sine_contrastive"}
 
 
 def run(*args):
@@ -200,6 +201,21 @@ def test_the_experiments_reproduce(name, tmp_path, monkeypatch):
     assert content["command"] == f"graph-metanetworks reproduce {name}" and str(tmp_path) not in json.dumps(content)
 
 
+def test_cifar_inrs_reproduce_from_pictures(tmp_path, monkeypatch):
+    from graph_metanetworks import reproduce as module
+
+    write_pictures(tmp_path / "cifar", "train", 20)
+    quick = {"trainer.max_epochs": 1, "data.init_args.count": 20, "data.init_args.val": 4, "data.init_args.test": 6}
+    quick |= {"data.init_args.steps": 3, "model.init_args.width": 8, "model.init_args.depth": 1}
+    over = [f"--study.editing.fast={json.dumps(quick)}", "--study.seeds=[0]", "--study.workers=1"]
+    monkeypatch.setattr(module, "Experiment", lambda configs, given=(): Experiment(configs, [*given, *over]))
+    assert run("reproduce", "cifar", "--out", tmp_path, "--cifar", tmp_path / "cifar") == 0
+    content = json.loads((tmp_path / "cifar.json").read_text())
+    assert [claim["id"] for claim in content["claims"]] == ["contrast_mse", "contrast_flat", "contrast_npnfn"]
+    assert content["command"] == "graph-metanetworks reproduce cifar --cifar PATH"
+    assert (tmp_path / "cifar_editing.png").is_file()
+
+
 def test_mnist_inrs_reproduce_on_the_real_files(papers_data, tmp_path, monkeypatch):
     from graph_metanetworks import reproduce as module
 
@@ -230,7 +246,7 @@ def test_paper_configs_construct_and_take_a_step(name, tmp_path, papers_sized):
         "enable_progress_bar": False, "enable_model_summary": False, "limit_val_batches": 1, "num_sanity_val_steps": 0,
     }  # fmt: skip
     content["data"] = papers_sized(name, content["data"])
-    if name == "mnist_editing":
+    if name in ("mnist_editing", "cifar_editing"):
         content["model"]["init_args"]["side"] = 8
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False))
@@ -261,6 +277,10 @@ def papers_sized(tmp_path):
                 "steps": [1, 2],
             }
             return {**data, "init_args": {**options, **small, "folder": str(tmp_path)}}
+        if name == "cifar_editing":
+            write_pictures(tmp_path / "cifar", "train", 8)
+            small = {"path": str(tmp_path / "cifar"), "folder": str(tmp_path), "val": 2, "test": 2, "steps": 2}
+            return {**data, "init_args": {**options, **small, "stride": 4}}
         if name == "mnist_editing":
             size = {k: options[k] for k in ("sizes", "omega") if k in options}
             return {

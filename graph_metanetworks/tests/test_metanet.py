@@ -57,6 +57,21 @@ def test_dense_blocks_and_index_arrays_compute_the_same(name):
     assert float((outputs[0] - outputs[1]).abs().max()) < 1e-10
 
 
+def test_relative_values_are_those_of_the_net_alone_in_units_of_its_layers():
+    """Scaling one net's layer changes no relative value, and none of its neighbour in the batch."""
+    ((graph, flat),) = nets("mlp")
+    values = graph.edge_values(torch.stack([flat, 3 * flat]))
+    scales = graph.kind_scales(values)
+    for block in graph.blocks:
+        own = slice(block.start, block.stop)
+        rms = values[:, own].square().mean(1, keepdim=True).sqrt()
+        assert torch.allclose(scales[:, own], rms.expand_as(scales[:, own]))
+    louder = values.clone()
+    louder[0, : graph.blocks[0].stop] *= 7
+    assert torch.allclose((louder / graph.kind_scales(louder))[0], (values / scales)[0])
+    assert torch.equal(graph.kind_scales(louder)[1], scales[1])
+
+
 def test_a_split_linear_map_is_the_linear_map_of_the_concatenation():
     """A v_source + B v_target + C e, as one matrix (A B C) on (v_source, v_target, e)."""
     layer = GraphMetanetLayer(4).double()

@@ -129,12 +129,12 @@ def test_grids_that_make_no_sense_are_refused(grid, said, tmp_path):
 def test_the_command_writes_validation_errors_only(tmp_path, monkeypatch, untested, capsys):
     from graph_metanetworks import reproduce as module
 
-    over = [f"--study.accuracy.grid={GRID}", '--study.editing.grid={"cells": [], "rates": []}']
-    monkeypatch.setattr(module, "Experiment", lambda configs: Experiment([*configs, "fast"], over))
+    over = [f"--study.accuracy.grid={GRID}"]
+    monkeypatch.setattr(module, "Experiment", lambda configs, given=(): Experiment([*configs, "fast"], [*given, *over]))
     with pytest.raises(SystemExit) as stopped:
-        main(["reproduce", "selection", "--out", str(tmp_path)])
+        main(["reproduce", "accuracy-selection", "--out", str(tmp_path)])
     assert stopped.value.code == 0 and "accuracy, statnn" in capsys.readouterr().out
-    content = json.loads((tmp_path / "selection.json").read_text())
+    content = json.loads((tmp_path / "accuracy-selection.json").read_text())
     assert set(content["trials"][0]) == {"experiment", "cell", "rate", "error", "seconds"}
     assert content["chosen"] == [{"experiment": "accuracy", "cell": "statnn", "rate": content["chosen"][0]["rate"]}]
 
@@ -142,7 +142,13 @@ def test_the_command_writes_validation_errors_only(tmp_path, monkeypatch, untest
 @pytest.mark.skipif(not RESULTS.is_dir(), reason="results/ is in the repository, not in the wheel")
 @pytest.mark.parametrize(
     ("name", "chosen"),
-    [("reproduce", "selection"), ("demo", "selection"), ("reproduce_mnist", "mnist-selection")],
+    [
+        ("reproduce", "accuracy-selection"),
+        ("demo", "accuracy-selection"),
+        ("reproduce", "editing-selection"),
+        ("demo", "editing-selection"),
+        ("reproduce_mnist", "mnist-selection"),
+    ],
 )
 def test_the_configs_have_the_rates_that_were_chosen(name, chosen, tmp_path):
     experiment = Experiment([name])

@@ -32,9 +32,12 @@ def edited(metanet, graph, flat):
 
 @pytest.fixture(scope="module")
 def metanet():
-    """Four layers: from a weight to its head and back to another weight of the head. Random weights of some size."""
+    """Four layers: from a weight to its head and back to another weight of the head. Random weights of some size.
+
+    Relative values are shown beside the plain ones, so that what holds for it holds without them.
+    """
     torch.manual_seed(0)
-    model = EditingMetanet(width=8, depth=4).double().eval()
+    model = EditingMetanet(width=8, depth=4, relative=True).double().eval()
     with torch.no_grad():
         model.head.scale.fill_(1.0)
         for weight in model.body.layers.parameters():

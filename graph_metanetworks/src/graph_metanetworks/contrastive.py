@@ -17,7 +17,7 @@ from .siren_data import SirenBatch
 
 EMBEDDING = 16
 ENCODERS: dict[str, Callable[[int, int, int], nn.Module]] = {  # (parameters, width, depth)
-    "gmn": lambda parameters, width, depth: InvariantMetanet(EMBEDDING, width, depth),
+    "gmn": lambda parameters, width, depth: InvariantMetanet(EMBEDDING, width, depth, relative=True),
     "flat": lambda parameters, width, depth: FlatMLP(parameters, EMBEDDING, 8 * width),
 }
 

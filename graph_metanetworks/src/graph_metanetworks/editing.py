@@ -17,7 +17,7 @@ from .schedule import one_cycle
 from .siren_data import SirenBatch
 
 EDITORS: dict[str, Callable[[Sequence[int], int, int, int], nn.Module]] = {  # (sizes, parameters, width, depth)
-    "gmn": lambda sizes, parameters, width, depth: EditingMetanet(width, depth),
+    "gmn": lambda sizes, parameters, width, depth: EditingMetanet(width, depth, relative=True),
     "flat": lambda sizes, parameters, width, depth: EditingFlatMLP(parameters, 8 * width),
     "npnfn": lambda sizes, parameters, width, depth: NPNFN(sizes, width, depth),
 }
@@ -47,9 +47,9 @@ class INREditing(LightningModule):
         self.edited: list[Tensor] = []
 
     def forward(self, nets) -> Tensor:
-        """The images that edited SIRENs draw, (B, pixels)."""
+        """The images that edited SIRENs draw, (B, pixels · channels)."""
         (flat,) = self.editor(nets)
-        return run_sirens(flat, self.places, self.hparams.sizes, self.hparams.omega)[..., 0]
+        return run_sirens(flat, self.places, self.hparams.sizes, self.hparams.omega).flatten(1)
 
     def error(self, batch: SirenBatch) -> Tensor:
         """Mean squared error of each image, (B,)."""

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from .parameter_graph import ParameterGraph
 from .vocabulary import ACTIVATIONS, EDGE_TYPES, NODE_TYPES
 
+SMALLEST_SCALE = 1e-4  # of the weights of a layer that are shown in units of it
+
 
 class Fourier(nn.Module):
     """sin and cos of a scalar at fixed random frequencies, N(0, scale²). (...,) -> (..., 2 count)."""
@@ -25,24 +27,32 @@ class Fourier(nn.Module):
 class ValueFeatures(nn.Module):
     """Features of an edge value w and of s = w √fan-in, which does not shrink with width.
 
-    w, s, |w|, |s|, log(1 + s²), so that means over edges are first and second moments, and sin(Lin(w, s)).
+    w, s, |w|, |s|, log(1 + s²), so that means over edges are first and second moments, and sin(Lin(w, s)). With
+    `relative` also r = w / scale and |r|, and sin(Lin(w, s, r)).
     """
 
-    def __init__(self, waves: int = 6):
+    def __init__(self, waves: int = 6, relative: bool = False):
         super().__init__()
-        self.lift = nn.Linear(2, waves)
-        self.size = waves + 5
+        self.relative = relative
+        self.lift = nn.Linear(2 + relative, waves)
+        self.size = waves + 5 + 2 * relative
 
-    def forward(self, values: Tensor, fan_in: Tensor) -> Tensor:
-        """values: (..., E). fan_in: (E,). Returns (..., E, size)."""
-        both = torch.stack([values, values * fan_in.sqrt()], -1)
-        return torch.cat([both, both.abs(), both[..., 1:].square().log1p(), self.lift(both).sin()], -1)
+    def forward(self, values: Tensor, fan_in: Tensor, scale: Tensor | None = None) -> Tensor:
+        """values, scale: (..., E). fan_in: (E,). Returns (..., E, size)."""
+        forms = [values, values * fan_in.sqrt()]
+        if self.relative:
+            forms.append(values / scale.clamp(min=SMALLEST_SCALE))
+        w = torch.stack(forms, -1)
+        return torch.cat([w, w.abs(), w[..., 1:2].square().log1p(), self.lift(w).sin()], -1)
 
 
 class GraphEncoder(nn.Module):
-    """Embeddings and Fourier features, concatenated and mapped to width h; the architecture apart from values."""
+    """Embeddings and Fourier features, concatenated and mapped to width h; the architecture apart from values.
 
-    def __init__(self, width: int, embedding: int = 8):
+    relative: show every value in units of its layer's root mean square, too.
+    """
+
+    def __init__(self, width: int, embedding: int = 8, relative: bool = False):
         super().__init__()
         self.node_type = nn.Embedding(len(NODE_TYPES), embedding)
         self.activation = nn.Embedding(len(ACTIVATIONS), embedding)
@@ -51,7 +61,7 @@ class GraphEncoder(nn.Module):
         waves = 2 * len(self.scalar.frequencies)
         self.node = nn.Linear(2 * embedding + 2 * waves + 1, width)
         self.edge = nn.Linear(embedding + 4 * waves + 4, width)
-        self.values = ValueFeatures()
+        self.values = ValueFeatures(relative=relative)
         self.value = nn.Linear(self.values.size, width, bias=False)
 
     def nodes(self, graph: ParameterGraph) -> Tensor:
@@ -83,5 +93,6 @@ class GraphEncoder(nn.Module):
         return self.edge(torch.cat(parts, -1))
 
     def edge_values(self, graph: ParameterGraph, values: Tensor) -> Tensor:
-        """(..., E) -> (..., E, h)."""
-        return self.value(self.values(values, graph.edge_fan_in.to(values)))
+        """(B, E) -> (B, E, h)."""
+        scale = graph.kind_scales(values) if self.values.relative else None
+        return self.value(self.values(values, graph.edge_fan_in.to(values), scale))

@@ -98,7 +98,8 @@ def editing_figure(records: Sequence[Record], side: int) -> Figure:
     for line, (title, (cell, key)) in zip(grid, rows.items(), strict=True):
         images = select(records, "editing", cell)[0].arrays[key]
         for axes, image in zip(line, images, strict=False):
-            axes.imshow(np.reshape(image, (side, side)), cmap="gray", vmin=0, vmax=1)
+            pixels = np.reshape(image, (side, side, -1))
+            axes.imshow(pixels.clip(0, 1) if pixels.shape[2] == 3 else pixels[..., 0], cmap="gray", vmin=0, vmax=1)
             axes.set(xticks=[], yticks=[])
         line[0].set_ylabel(title, fontsize=8)
     return figure

@@ -16,7 +16,8 @@ class GraphMetanet(nn.Module):
 
     width: h. depth: layers. dense_from: edges of a network from which its weight tensors are read as dense blocks,
     which needs less memory; below, and for several architectures, index arrays are faster. backend: of their scatter.
-    checkpointing: trade time for memory.
+    checkpointing: trade time for memory. relative: show every weight in units of its layer's root mean square, too,
+    for networks whose layers differ in scale, such as SIRENs.
     """
 
     def __init__(
@@ -26,11 +27,12 @@ class GraphMetanet(nn.Module):
         dense_from: int = 100_000,
         backend: str = "native",
         checkpointing: bool = False,
+        relative: bool = False,
     ):
         super().__init__()
         self.width, self.backend, self.checkpointing = width, backend, checkpointing
         self.dense_from = dense_from
-        self.encoder = GraphEncoder(width)
+        self.encoder = GraphEncoder(width, relative=relative)
         self.layers = nn.ModuleList(GraphMetanetLayer(width) for _ in range(depth))
         self.node_norm, self.edge_norm = nn.LayerNorm(width), nn.LayerNorm(width)
 

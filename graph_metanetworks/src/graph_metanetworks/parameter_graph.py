@@ -160,6 +160,12 @@ class ParameterGraph:
             fan.append(counts[target])
         return torch.cat(fan)
 
+    @kept
+    def edge_kind(self) -> Tensor:
+        """The number of every edge's type and layer, (E,) int64. Automorphisms keep it."""
+        pairs = self.edge_layer.long() * len(EDGE_TYPES) + self.edge_type.long()
+        return torch.unique(pairs, return_inverse=True)[1]
+
     # ---- values
 
     def flatten(self, state: Mapping[str, Tensor] | nn.Module) -> Tensor:
@@ -222,6 +228,12 @@ class ParameterGraph:
         sums = values.new_zeros(*values.shape[:-1], self.layout.total).index_add(-1, index, values[..., chosen])
         counts = torch.bincount(index, minlength=self.layout.total).to(values)
         return sums / counts
+
+    def kind_scales(self, values: Tensor) -> Tensor:
+        """(B, E) -> (B, E): the root mean square of all values of the edge's type and layer, net by net."""
+        kind = self.edge_kind.to(values.device)
+        sums = values.new_zeros(len(values), int(kind.max()) + 1).index_add(1, kind, values.square())
+        return (sums / torch.bincount(kind)).sqrt()[:, kind]
 
     def write_back(self, values: Tensor) -> dict[str, Tensor]:
         """The state dict that has these edge values, (E,) or (B, E); tied edges are averaged, constants are left alone.

@@ -15,11 +15,11 @@ import torch
 
 from .claims import Claim, claims_table
 from .demo import all_claims, drawings
-from .evidence import certificate_claims, certificates, permuted_outputs
+from .evidence import certificate_claims, certificates, contrast_claims, permuted_outputs
 from .experiment import Experiment, quiet
 from .figures import graph_figure, invariance_figure
 from .selection import best_trials, select_rates, selection_table
-from .study import EXPERIMENTS, Record
+from .study import Record
 from .tables import accuracy_table, errors_table
 from .zoo_data import family_graph
 
@@ -28,18 +28,31 @@ ENCODERS = {"gmn": "GMN", "untrained": "GMN, untrained", "flat": "MLP on flat we
 
 
 def reproduce(
-    experiment: str = "all", *, out: str = "runs/graph_metanetworks-reproduce", mnist_dir: str = "data/mnist"
+    experiment: str = "all",
+    *,
+    out: str = "runs/graph_metanetworks-reproduce",
+    mnist_dir: str = "data/mnist",
+    cifar: str = "data/cifar10",
 ) -> int:
     """Measure what the README quotes; a run that was stopped goes on where it was.
 
     Args:
-        experiment: symmetry, accuracy, editing, contrastive, mnist (needs mnist_dir), or all (the first four); or how
-            the learning rates were chosen on validation data: selection, mnist-selection (needs mnist_dir).
+        experiment: symmetry, accuracy, editing, contrastive, or all (these four); mnist (needs mnist_dir), cifar (needs
+            cifar); or how the learning rates were chosen on validation data: NAME-selection with NAME accuracy,
+            editing, mnist or cifar.
         out: Folder for results, tables and figures.
         mnist_dir: Folder with t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz.
+        cifar: Folder with the binary batches of CIFAR-10, or a folder or zip archive of its pictures, train/CLASS/*.
     """
-    known = ("symmetry", "accuracy", "editing", "contrastive", "mnist", "selection", "mnist-selection")
-    chosen = known[:4] if experiment == "all" else (experiment,)
+    real = {
+        "mnist": ("reproduce_mnist", f"data_dir={mnist_dir}", 14),
+        "cifar": ("reproduce_cifar", f"path={cifar}", 16),
+    }
+    sections = {"accuracy": "accuracy", "editing": "editing", "contrastive": "contrastive"} | dict.fromkeys(
+        real, "editing"
+    )
+    known = ["symmetry", *sections, *(f"{name}-selection" for name in sections if name != "contrastive")]
+    chosen = known[:4] if experiment == "all" else [experiment]
     if not set(chosen) <= set(known):
         raise ValueError(f"unknown experiment {experiment!r}, choose from all, {', '.join(known)}")
     folder = Path(out)
@@ -48,14 +61,14 @@ def reproduce(
     for name in chosen:
         if name == "symmetry":
             symmetry(folder)
-        elif name == "selection":
-            selection(Experiment(["reproduce"]), name, folder, {s: s for s in EXPERIMENTS})
-        elif name == "mnist-selection":
-            selection(mnist(mnist_dir), name, folder, {"editing": "mnist"})
-        elif name == "mnist":
-            run(mnist(mnist_dir), "editing", name, folder, 14)
+            continue
+        which = name.removesuffix("-selection")
+        config, where, side = real.get(which, ("reproduce", None, 8))
+        study = Experiment([config], [f"--data.init_args.{where}"] if where else [])
+        if name != which:
+            selection(study, sections[which], name, folder / which)
         else:
-            run(Experiment(["reproduce"]), name, name, folder, 8)
+            run(study, sections[which], name, folder, side)
     return 0
 
 
@@ -75,43 +88,41 @@ def symmetry(out: Path) -> None:
     print(claims_table(claims))
 
 
-def mnist(data_dir: str) -> Experiment:
-    return Experiment(["reproduce_mnist"], [f"--data.init_args.data_dir={data_dir}"])
-
-
-def selection(experiment: Experiment, name: str, out: Path, folders: dict[str, str]) -> None:
-    """Validation errors for the grids of learning rates. Whoever likes the result writes it into the config."""
-    trials = []
-    for section, folder in folders.items():
-        if experiment.settings.section(section).grid.cells:
-            experiment.prepare(out / folder, f"{folder}: networks", (section,))
-            trials += select_rates(experiment, section, out / folder)
+def selection(experiment: Experiment, section: str, name: str, out: Path) -> None:
+    """Validation errors for a grid of learning rates. Whoever likes the result writes it into the config."""
+    experiment.prepare(out, f"{name}: networks", (section,))
+    trials = select_rates(experiment, section, out)
     chosen = [
         {"experiment": one.experiment, "cell": one.cell, "rate": one.rate} for one in best_trials(trials).values()
     ]
     rows = [vars(one) for one in trials]
-    command = f"graph-metanetworks reproduce {name}" + " --mnist_dir DIR" * name.startswith("mnist")
-    write_result(out / f"{name}.json", command, experiment.settings.seeds[:1], [], chosen=chosen, trials=rows)
-    (out / f"{name}.md").write_text(selection_table(trials) + "\n", encoding="utf-8")
-    print(selection_table(trials))
+    seeds, shown = experiment.settings.seeds[:1], selection_table(trials)
+    write_result(out.parent / f"{name}.json", command_of(name), seeds, [], chosen=chosen, trials=rows)
+    (out.parent / f"{name}.md").write_text(shown + "\n", encoding="utf-8")
+    print(shown)
 
 
 def run(experiment: Experiment, section: str, name: str, out: Path, side: int) -> None:
     """One experiment's cells, tables, claims and figures."""
     experiment.prepare(out / name, f"{name}: networks", (section,))
     records = experiment.study(out / name, f"{name}: metanets", (section,))
-    claims = all_claims(records)
-    if name == "mnist":
+    claims = contrast_claims(records) if name == "cifar" else all_claims(records)
+    if name == "mnist":  # the bound of its error is for digits
         claims = [claim for claim in claims if claim.id != "editing_mse"]
     for file, draw in drawings(records, side).items():
-        draw().savefig(out / (file if name != "mnist" else f"mnist_{file}"))
+        draw().savefig(out / (file if name == section else f"{name}_{file}"))
     shown = table_of(records, section)
-    command = f"graph-metanetworks reproduce {name}" + " --mnist_dir DIR" * (name == "mnist")
     numbers = [{k: v for k, v in vars(r).items() if k != "arrays"} for r in records]
-    write_result(out / f"{name}.json", command, experiment.settings.seeds, claims, runs=numbers)
+    write_result(out / f"{name}.json", command_of(name), experiment.settings.seeds, claims, runs=numbers)
     (out / f"{name}.md").write_text(shown + "\n", encoding="utf-8")
     print(shown)
     print(claims_table(claims))
+
+
+def command_of(name: str) -> str:
+    """What measures it again."""
+    place = {"mnist": " --mnist_dir DIR", "cifar": " --cifar PATH"}.get(name.removesuffix("-selection"), "")
+    return f"graph-metanetworks reproduce {name}{place}"
 
 
 def table_of(records: Sequence[Record], section: str) -> str:

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .batch import NetBatch
+from .cifar import read_cifar
 from .idx import read_idx_pair
 from .networks.siren import Siren, fit_sirens, image_grid
 from .parameter_graph import ParameterGraph
@@ -28,7 +29,7 @@ from .zoo import digits
 
 
 class SirenBatch(NamedTuple):
-    """nets: SIRENs of one architecture. target: the edited image (B, pixels), or (a, b) of a wave (B, 2)."""
+    """nets: SIRENs of one architecture. target: the edited image (B, pixels · channels), or (a, b) of a wave (B, 2)."""
 
     nets: NetBatch
     target: Tensor
@@ -37,6 +38,22 @@ class SirenBatch(NamedTuple):
 def dilate(images: Tensor) -> Tensor:
     """The largest value of every pixel's 3x3 surroundings. (n, rows, columns), likewise."""
     return F.max_pool2d(images[:, None], 3, 1, 1)[:, 0]
+
+
+def more_contrast(images: Tensor) -> Tensor:
+    """Contrast-limited adaptive histogram equalisation of the lightness L of LAB; (n, rows, columns, 3), likewise.
+
+    In thirds of the image's sides, the histogram's bins clipped at the height that a flat one would have.
+    """
+    from skimage.color import lab2rgb, rgb2lab
+    from skimage.exposure import equalize_adapthist
+
+    tile, bins, edited = [max(side // 3, 1) for side in images.shape[1:3]], 256, []
+    for image in images.double().numpy():
+        lab = rgb2lab(image)
+        lab[..., 0] = 100 * equalize_adapthist(lab[..., 0] / 100, tile, clip_limit=1 / bins, nbins=bins)
+        edited.append(torch.from_numpy(lab2rgb(lab)).float())
+    return torch.stack(edited)
 
 
 class SirenData(LightningDataModule):
@@ -137,17 +154,19 @@ class SirenData(LightningDataModule):
 
 
 class ImageSirens(SirenData):
-    """SIRENs of images in [0, 1]; the target is the dilated image. Subclasses say which images."""
+    """SIRENs of images in [0, 1]; the target is the edited image. Subclasses say which images, and which edit."""
 
     edit: Callable[[Tensor], Tensor] = staticmethod(dilate)
 
     def images(self) -> Tensor:
-        """(n, rows, columns) in [0, 1]."""
+        """(n, rows, columns), or (n, rows, columns, 3), in [0, 1]."""
         raise NotImplementedError
 
     def signals(self) -> tuple[Tensor, Tensor, Tensor]:
         images = self.images()
-        return images.flatten(1)[..., None], image_grid(*images.shape[1:]), self.edit(images).flatten(1)
+        rows, columns = images.shape[1:3]
+        pixels = images.reshape(len(images), rows * columns, -1)
+        return pixels, image_grid(rows, columns), self.edit(images).flatten(1)
 
 
 class DigitSirens(ImageSirens):
@@ -185,6 +204,31 @@ class MNISTSirens(ImageSirens):
         images, _ = read_idx_pair(self.data_dir, self.prefix)
         images = torch.tensor(images[: self.count], dtype=torch.float32) / 255
         return F.avg_pool2d(images[:, None], self.stride)[:, 0] if self.stride > 1 else images
+
+
+class CIFARSirens(ImageSirens):
+    """CIFAR-10's images, to be given more contrast.
+
+    Args:
+        path: of the binary batches, or of a folder or zip archive of pictures (`read_cifar`). part: train or test.
+        count: how many of them. stride: 2 halves the resolution by averaging.
+    """
+
+    edit = staticmethod(more_contrast)
+
+    def __init__(
+        self, path: str = "data/cifar10", part: str = "train", folder: str = "runs/sirens", count: int = 2000,
+        sizes: Sequence[int] = (2, 32, 32, 3), omega: float = 30.0, steps: int = 500, rate: float = 2e-3,
+        val: int = 100, test: int = 300, batch_size: int = 32, seed: int = 0, order_seed: int = 0, stride: int = 1,
+    ):  # fmt: skip
+        super().__init__(folder, sizes, omega, steps, rate, val, test, batch_size, seed, order_seed)
+        self.path, self.part, self.count, self.stride = path, part, count, stride
+
+    def images(self) -> Tensor:
+        images = torch.tensor(read_cifar(self.path, self.part, self.count), dtype=torch.float32) / 255
+        if self.stride > 1:
+            images = F.avg_pool2d(images.permute(0, 3, 1, 2), self.stride).permute(0, 2, 3, 1)
+        return images
 
 
 class SineSirens(SirenData):

@@ -39,7 +39,7 @@ class Section:
     """One experiment of a study.
 
     settings: changes of the config for all its cells, by dotted name. cells: name -> changes for one. grid: of learning
-    rates, for `reproduce selection`. fast: changes over all of these, for tests.
+    rates, for `reproduce SECTION-selection`. fast: changes over all of these, for tests.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
