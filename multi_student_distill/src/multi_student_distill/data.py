@@ -338,7 +338,8 @@ class CaptionData(PartitionedDataModule):
     def __init__(
         self, captions: str, model: str, latents: Sequence[int] = (4, 64, 64), embeddings_path: str = "", **data
     ):
-        super().__init__(**{**data, "real": False})
+        super().__init__(**data)
+        self.real = False  # there are no images, whatever the settings say
         self.captions_path, self.model, self.embeddings_path = captions, model, embeddings_path
         self.shape = tuple(latents)
 

@@ -75,7 +75,7 @@ class Distillation(StudentTraining):
             return [copied(teacher.net, own) for own in networks]
         return networks
 
-    def training_step(self, batch: DistillBatch, index: int) -> None:
+    def training_step(self, batch: DistillBatch, index: int) -> dict[str, Tensor]:
         noise = self.noise()
         moves_student = self.ledger.steps % self.ratio == 0
         optimizers = listed(self.optimizers())
@@ -95,7 +95,9 @@ class Distillation(StudentTraining):
         for scheduler in listed(self.lr_schedulers()):
             scheduler.step()
         self.ledger.steps += 1
-        self.log_dict({f"train/{k}": v.detach() for k, v in {**losses, **guidance}.items()}, batch_size=len(batch.labels))
+        terms = {name: value.detach() for name, value in {**losses, **guidance}.items()}
+        self.log_dict({f"train/{name}": value for name, value in terms.items()}, batch_size=len(batch.labels))
+        return terms
 
     def move(self, optimizer, loss: Tensor, module: nn.Module) -> None:
         """One step of an optimizer; for each student, of its own mean."""
