@@ -21,8 +21,9 @@ from tqdm import tqdm
 
 from .command import CommandLine, config_path
 from .data import PartitionedDataModule
-from .denoisers import load_denoiser, save_denoiser, student_path
+from .denoisers import load_denoiser, student_path
 from .edm import edm_sampler
+from .exporting import export
 from .ledger import Ledger
 from .pairs import fingerprint, sample_pairs, write_pairs
 from .study import StudySettings, chain, seeded
@@ -205,14 +206,6 @@ class Experiment:
             "seconds": sum(result["seconds"] for result in results),
             "curves": {result["stage"]: result["curve"] for result in results},
         }
-
-
-def export(model: StudentTraining, folder: Path) -> None:
-    """Every student's file, and the fake scores' where there are any."""
-    for student, denoiser in zip(model.chosen, model.exported(), strict=True):
-        save_denoiser(student_path(folder, student), denoiser, model.spec)
-    for student, denoiser in zip(model.chosen, getattr(model, "exported_fakes", list)(), strict=False):
-        save_denoiser(student_path(folder / "fakes", student), denoiser, model.fake_spec)
 
 
 def finish_elsewhere(job: tuple[list[str], list[str], str, int, Path]) -> None:

@@ -78,8 +78,7 @@ class StudentTraining(LightningModule):
         if self.student is None:
             self.student = self.spec.wrap(stacked(self.initial_networks()))
             self.build_rest()
-            if self.hparams.ema:
-                self.average = AveragedModel(self.student, multi_avg_fn=get_ema_multi_avg_fn(self.hparams.ema))
+            self.build_average()
             self.ledger.costs |= {role: self.cost(d) for role, d in self.roles().items()}
 
     def initial_networks(self) -> list[nn.Module]:
@@ -93,6 +92,11 @@ class StudentTraining(LightningModule):
 
     def build_rest(self) -> None:
         """What a subclass trains with."""
+
+    def build_average(self) -> None:
+        """The running average of the student's weights, where one is wanted."""
+        if self.hparams.ema:
+            self.average = AveragedModel(self.student, multi_avg_fn=get_ema_multi_avg_fn(self.hparams.ema))
 
     def roles(self) -> dict[str, nn.Module]:
         """Denoisers by the role under which the ledger counts them."""
@@ -158,6 +162,10 @@ class StudentTraining(LightningModule):
         """The trained denoiser of each student: its averaged weights where there are any."""
         trained = self.student if self.average is None else self.average.module
         return [self.spec.wrap(network).eval() for network in unstacked(trained.net)]
+
+    def exported_fakes(self) -> list[nn.Module]:
+        """Fake scores, where there are any, from which a later stage goes on."""
+        return []
 
     def generate(self, z: Tensor, labels: Tensor) -> Tensor:
         """One-step samples, each by the student of its label's part."""
