@@ -260,6 +260,14 @@ def test_what_cannot_be_distilled_is_refused_before_training(files, changed, of_
         fit(distill(data, files, **changed), data, 1)
 
 
+def test_pairs_of_another_teacher_are_refused(files, tmp_path):
+    z = torch.zeros(20, 1, 8, 8)
+    write_pairs(tmp_path / "a.safetensors", z, z + 1, LABELS[:20], "another", 1)
+    data = DigitsData(batch_size=4, pairs=str(tmp_path))
+    with pytest.raises(ValueError, match="pairs are of another teacher: expected .*, got another"):
+        fit(distill(data, files), data, 1)
+
+
 def test_an_exact_teacher_wants_a_fake_score_to_start_from():
     data = MixtureData(batch_size=4)
     with pytest.raises(ValueError, match="an exact teacher cannot be copied"):

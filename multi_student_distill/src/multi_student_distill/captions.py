@@ -68,15 +68,17 @@ def load_tokenizer(folder: str | Path):
         from transformers import CLIPTokenizer
     except ImportError as error:
         raise ValueError("text needs the extra: pip install multi_student_distill[text]") from error
+    if Path(folder).is_dir() and not (Path(folder) / "tokenizer").is_dir():
+        raise ValueError(f"{folder}: no tokenizer/ of a Stable Diffusion model in it")
     try:
-        return CLIPTokenizer.from_pretrained(str(folder), subfolder="tokenizer")
+        return CLIPTokenizer.from_pretrained(str(folder), subfolder="tokenizer", local_files_only=True)
     except Exception as error:  # transformers raises many kinds
-        raise ValueError(f"{folder}: no tokenizer/ of a Stable Diffusion model in it ({type(error).__name__})") from error
+        raise ValueError(f"{folder}: no tokenizer/ that transformers reads ({type(error).__name__})") from error
 
 
 def tokenize(captions: list[str], folder: str | Path, length: int = 77) -> Tensor:
-    """Token ids (N, length), int64, padded and cut as Stable Diffusion does."""
-    found = load_tokenizer(folder)(
-        captions, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
-    )
+    """Token ids (N, length), int64, padded and cut as Stable Diffusion does; shorter if its tokenizer is."""
+    tokenizer = load_tokenizer(folder)
+    length = min(length, tokenizer.model_max_length)
+    found = tokenizer(captions, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
     return found.input_ids.to(torch.int64)

@@ -18,6 +18,7 @@ from .edm import edm_sampler
 from .evidence import cost_claim, digit_claims, speed_claims, toy_claims
 from .experiment import Experiment, one_thread
 from .step_noise import StepNoise
+from .study import seeds_of
 
 NAMES = {"digits_k1": "one student", "digits_k5": "five students, one network a request"}
 
@@ -40,7 +41,7 @@ def demo(*, out: str = "runs/multi_student_distill", seed: int = 0, fast: bool =
     experiment.finish(folder, "students")
     with one_thread():
         toys = records(experiment, "toy", folder)
-        digits = records(experiment, "digits", folder)
+        digits = records(experiment, "images", folder)
         teacher = load_denoiser(student_path(experiment.shared("teacher", folder), 0))[0]
         speed = speed_record(experiment, teacher, "digits_k5", folder)
         drawn = {
@@ -67,11 +68,11 @@ FD = "Fréchet distance to digits"
 
 
 def records(experiment: Experiment, kind: str, out: Path, cells: Sequence[str] | None = None) -> list[dict]:
-    """The records of all cells whose data is `toy` or `digits`, at all seeds."""
+    """The records of all cells whose data is a mixture (`toy`) or `images`, at all seeds."""
     settings, found = experiment.settings, []
     chosen = [c for c in settings.cells if is_toy(c) == (kind == "toy")] if cells is None else cells
     for cell in chosen:
-        for seed in settings.seeds:
+        for seed in seeds_of(settings, cell):
             found.append(experiment.record(kind, cell, seed, out, taker(experiment, kind, out)))
     return found
 
@@ -86,8 +87,13 @@ def taker(experiment: Experiment, kind: str, out: Path):
     settings = experiment.settings
     if kind == "toy":
         return lambda own, folder: measure.toy_record(own, folder, settings.samples)
-    features = out / f"features-{settings.feature_steps}.safetensors"
-    return lambda own, folder: measure.digit_record(own, folder, features, settings.samples, settings.feature_steps)
+    features = features_path(experiment, out)
+    return lambda own, folder: measure.image_record(own, folder, features, settings.samples, settings.feature_steps)
+
+
+def features_path(experiment: Experiment, out: Path) -> Path:
+    """Where the feature network of the experiment's images is."""
+    return out / f"features-{type(experiment.data).__name__}-{experiment.settings.feature_steps}.safetensors"
 
 
 def students_of(experiment: Experiment, cell: str, out: Path):

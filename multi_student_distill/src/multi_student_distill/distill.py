@@ -16,6 +16,7 @@ from .denoisers import DenoiserSpec, copied, load_denoiser, load_students, read_
 from .distiller import DistillBatch, Distiller
 from .dmd import DMD2, DMDWeights
 from .networks import bottleneck_shape
+from .pairs import fingerprint
 from .regression import LPIPSDistance
 from .student_stack import clip_each, stacked, unstacked
 from .training import StudentTraining
@@ -162,6 +163,8 @@ class DistillModule(Distillation):
             raise ValueError("regression_weight is not 0, but the data has no pairs: name them, or set it to 0")
         if self.weights.head and not data.real:
             raise ValueError("the adversarial stage needs real samples: set data.real to true")
+        if self.weights.regression:
+            data.pairs.check_teacher(fingerprint(teacher))
         fakes, self.fake_network = self.initial_fakes(teacher)
         head = None
         if self.weights.head:

@@ -20,6 +20,13 @@ def values(records: Sequence[dict], cell: str, name: str) -> np.ndarray:
     return np.array([r[name] for r in own], dtype=float)
 
 
+def paired(records: Sequence[dict], cells: tuple[str, str], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """One number of two cells, at the seeds that both have."""
+    seeds = set.intersection(*({r["seed"] for r in records if r["cell"] == cell} for cell in cells))
+    both = [r for r in records if r["seed"] in seeds]
+    return values(both, cells[0], name), values(both, cells[1], name)
+
+
 def mean_and_error(numbers: Sequence[float]) -> tuple[float, float | None]:
     """Mean and its standard error; None with one value."""
     array = np.asarray(numbers, dtype=float)
@@ -37,7 +44,7 @@ def ratio_claim(
     strict: bool = False,
 ) -> Claim:
     """Mean of one cell over mean of another, held below a limit; the error by the spread of the seeds' own ratios."""
-    first, second = (values(records, cell, metric) for cell in cells)
+    first, second = paired(records, cells, metric)
     with np.errstate(divide="ignore", invalid="ignore"):  # a recall of 0 makes no ratio: no claim on it holds
         measured = float(first.mean() / second.mean())
         _, error = mean_and_error(first / second)

@@ -65,6 +65,8 @@ class EDMImages:
             return (self.path / name).read_bytes() if self.path.is_dir() else self._open_zip().read(name)
         except (KeyError, FileNotFoundError) as error:
             raise FileNotFoundError(f"{self.path}: no {name} in it") from error
+        except ValueError as error:
+            raise error if str(self.path) in str(error) else ValueError(f"{self.path}: {name}: {error}") from error
         except Exception as error:  # zipfile raises many kinds for damaged members
             raise ValueError(f"{self.path}: {name} cannot be read ({type(error).__name__})") from error
 

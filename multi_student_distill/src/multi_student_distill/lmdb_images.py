@@ -6,12 +6,30 @@ The shapes are text, as "1281167 3 64 64". Needs the extra `lmdb`.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .image_files import check_labels, to_unit
+
+
+OPEN: dict[str, Any] = {}  # LMDB opens a path once in a process
+
+
+def environment(path: Path):
+    """The open LMDB of a folder."""
+    if str(path) not in OPEN:
+        try:
+            import lmdb
+        except ImportError as error:
+            raise ValueError("LMDB files need the extra: pip install multi_student_distill[lmdb]") from error
+        try:
+            OPEN[str(path)] = lmdb.open(str(path), readonly=True, lock=False, readahead=False)
+        except lmdb.Error as error:
+            raise ValueError(f"{path}: not an LMDB ({error})") from error
+    return OPEN[str(path)]
 
 
 class LMDBImages:
@@ -27,7 +45,6 @@ class LMDBImages:
         self.path, self.shape = Path(path), tuple(shape)
         if not (self.path / "data.mdb").is_file():
             raise FileNotFoundError(f"{path}: no data.mdb in it; DMD2's scripts make such a folder")
-        self._env = None
         count, *found = self._text_shape("images_shape")
         if tuple(found) != self.shape:
             raise ValueError(f"{path}: images_shape: expected N {' '.join(map(str, self.shape))}, got {count} {found}")
@@ -37,6 +54,7 @@ class LMDBImages:
             raise ValueError(f"{path}: images_shape says that there are no images")
         self.labels = torch.tensor([self._label(i) for i in range(count)])
         check_labels(self.labels.tolist(), classes, str(path))
+        OPEN.pop(str(self.path)).close()  # a worker that is forked opens its own when it reads
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -51,22 +69,12 @@ class LMDBImages:
             images.append(torch.from_numpy(pixels.copy()).reshape(self.shape))
         return to_unit(torch.stack(images))
 
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "_env": None}  # a worker opens its own
-
     def _get(self, key: str) -> bytes:
-        if self._env is None:
-            try:
-                import lmdb
-            except ImportError as error:
-                raise ValueError("LMDB files need the extra: pip install multi_student_distill[lmdb]") from error
-            try:
-                self._env = lmdb.open(str(self.path), readonly=True, lock=False, readahead=False)
-            except lmdb.Error as error:
-                raise ValueError(f"{self.path}: not an LMDB ({error})") from error
         try:
-            with self._env.begin() as transaction:
+            with environment(self.path).begin() as transaction:
                 value = transaction.get(key.encode())
+        except ValueError:
+            raise
         except Exception as error:  # lmdb.Error, of a damaged file
             raise ValueError(f"{self.path}: {key} cannot be read ({error})") from error
         if value is None:

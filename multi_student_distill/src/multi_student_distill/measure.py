@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .data import DigitsData, MixtureData
+from .data import MixtureData, PartitionedDataModule
 from .denoisers import load_denoiser, student_path
 from .edm import edm_sampler, one_step
 from .features import FeatureNetwork, stored_features
@@ -50,23 +50,29 @@ def routed_samples(
     return torch.cat(parts), labels
 
 
-def digit_scores(
-    samples: Tensor, labels: Tensor, data: DigitsData, features: FeatureNetwork, partition: Partition
+def real_samples(data: PartitionedDataModule, limit: int = 5000) -> tuple[Tensor, Tensor]:
+    """Images and labels of the training set, every n-th of a large one."""
+    labels = data.source.labels
+    rows = torch.arange(0, len(labels), -(-len(labels) // limit))
+    return data.source.fetch(rows), labels[rows]
+
+
+def image_scores(
+    samples: Tensor, labels: Tensor, real: Tensor, real_labels: Tensor, features: FeatureNetwork, partition: Partition
 ) -> dict[str, object]:
-    """Fréchet distances pooled, by class and by student, precision and recall, accuracy; of generated digits."""
-    real = data.load("train")
+    """Fréchet distances pooled, by class and by student, precision and recall, accuracy; of generated images."""
     with torch.no_grad():
-        found, known = features(samples), features(real.x)
+        found, known = features(samples), features(real)
         accuracy = float((features.classify(samples).argmax(1) == labels).double().mean())
     precision, recall = precision_recall(known, found)
     of_student = []
     for k in range(partition.students):
         part = partition.part(k)
-        mine, theirs = torch.isin(labels, part), torch.isin(real.labels, part)
+        mine, theirs = torch.isin(labels, part), torch.isin(real_labels, part)
         of_student.append(frechet_distance(found[mine], known[theirs]))
     return {
         "fd": frechet_distance(found, known),
-        "cfd": classwise_frechet_distance(found, labels, known, real.labels),
+        "cfd": classwise_frechet_distance(found, labels, known, real_labels),
         "precision": precision,
         "recall": recall,
         "accuracy": accuracy,
@@ -74,31 +80,33 @@ def digit_scores(
     }
 
 
-def digit_record(experiment, folder: Path, features_path: Path, samples: int, feature_steps: int) -> dict:
-    """What is measured of the students of one cell on digits."""
-    data: DigitsData = experiment.data
-    real = data.load("train")
-    features = stored_features(features_path, real.x, real.labels, feature_steps)
+def image_record(experiment, folder: Path, features_path: Path, samples: int, feature_steps: int) -> dict:
+    """What is measured of the students of one cell on images."""
+    data: PartitionedDataModule = experiment.data
+    real, real_labels = real_samples(data)
+    features = stored_features(features_path, real, real_labels, feature_steps)
     students = loaded(folder, data.partition)
     made, labels = routed_samples(students, data.partition, data.shape, samples)
     return {
         "students": len(students),
         "parameters": parameter_count(students[0].net),
-        **digit_scores(made, labels, data, features, data.partition),
+        **image_scores(made, labels, real, real_labels, features, data.partition),
     }
 
 
-def teacher_record(teacher: nn.Module, data: DigitsData, features_path: Path, samples: int, feature_steps: int) -> dict:
+def teacher_record(
+    teacher: nn.Module, data: PartitionedDataModule, features_path: Path, samples: int, feature_steps: int
+) -> dict:
     """The same of the teacher's own sampler."""
-    real = data.load("train")
-    features = stored_features(features_path, real.x, real.labels, feature_steps)
+    real, real_labels = real_samples(data)
+    features = stored_features(features_path, real, real_labels, feature_steps)
     labels = torch.arange(samples) % data.classes
     z = StepNoise([0], 0, SAMPLE_STREAM).normal(samples, *data.shape)
     made, evaluations = edm_sampler(teacher, z, labels)
     partition = Partition.contiguous(data.classes, 1)
-    odd = features.classify(real.x[1::2]).argmax(1) == real.labels[1::2]
+    odd = features.classify(real[1::2]).argmax(1) == real_labels[1::2]
     return {
-        **digit_scores(made, labels, data, features, partition),
+        **image_scores(made, labels, real, real_labels, features, partition),
         "parameters": parameter_count(teacher.net),
         "evaluations": evaluations,
         "held_out_accuracy_of_features": float(odd.double().mean()),

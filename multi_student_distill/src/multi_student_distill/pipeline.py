@@ -140,7 +140,7 @@ class Students(ModelMixin, ConfigMixin):
             kinds = [STUDENT_CLASSES[name] for name in names]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{folder}: no list of students in it ({type(error).__name__})") from error
-        own = {} if torch_dtype is None else {"torch_dtype": torch_dtype}
+        own = {"low_cpu_mem_usage": False} | ({} if torch_dtype is None else {"torch_dtype": torch_dtype})
         return cls([kind.from_pretrained(folder / f"student_{k}", **own) for k, kind in enumerate(kinds)])
 
 

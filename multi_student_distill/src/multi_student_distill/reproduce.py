@@ -6,16 +6,16 @@ import json
 import os
 import platform
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
-import diffusers
 import numpy
 import pytorch_lightning
 import torch
 
 from . import figures
 from .claims import Claim, claims_table
-from .demo import ENERGY, FD, densities, records, sample_rows, speed_record
+from .demo import ENERGY, FD, densities, features_path, records, sample_rows, speed_record
 from .denoisers import load_denoiser, student_path
 from .evidence import (
     consistency_claims,
@@ -73,10 +73,10 @@ def digits(out: Path, _: str) -> None:
     experiment = Experiment(["demo", "reproduce_digits"])
     experiment.finish(out, "digits")
     with one_thread():
-        found = records(experiment, "digits", out)
+        found = records(experiment, "images", out)
         teacher = load_denoiser(student_path(experiment.shared("teacher", out), 0))[0]
         settings = experiment.settings
-        features = out / f"features-{settings.feature_steps}.safetensors"
+        features = features_path(experiment, out)
         of_teacher = teacher_record(teacher, experiment.data, features, settings.samples, settings.feature_steps)
         speed = {cell: speed_record(experiment, teacher, cell, out) for cell in ("digits_k1", "digits_k5", "same_k1", "same_k2")}
         rows = sample_rows(experiment, teacher, {c: DIGITS[c] for c in ("digits_k1", "digits_k5", "adm_k5")}, out)
@@ -141,7 +141,7 @@ def pairs(out: Path, _: str) -> None:
     experiment = Experiment(["demo", "reproduce_pairs"])
     experiment.finish(out, "pairs")
     with one_thread():
-        found = records(experiment, "digits", out)
+        found = records(experiment, "images", out)
     cells = list(experiment.settings.cells)
     lines: dict[str, dict[int, str]] = {}
     for cell in cells:
@@ -154,11 +154,15 @@ def pairs(out: Path, _: str) -> None:
 def cifar(out: Path, path: str) -> None:
     """CIFAR-10 with small U-Nets: that the whole path works on photographs, not that the samples are good."""
     experiment = Experiment(["reproduce_cifar"], [f"--data.init_args.path={path}"])
-    cells = list(experiment.settings.cells)
     experiment.finish(out, "cifar")
     with one_thread():
-        found = records(experiment, "digits", out, cells)
-    write_result(out, "cifar", experiment, [], table(found, ("fd", "cfd", "precision", "recall")))
+        found = records(experiment, "images", out)
+        teacher = load_denoiser(student_path(experiment.shared("teacher", out), 0))[0]
+        settings = experiment.settings
+        where = features_path(experiment, out)
+        of_teacher = teacher_record(teacher, experiment.data, where, settings.samples, settings.feature_steps)
+    rows = table(found, ("fd", "cfd", "precision", "recall"))
+    write_result(out, "cifar", experiment, [], rows, teacher=of_teacher)
 
 
 EXPERIMENTS: dict[str, Callable[[Path, str], None]] = {"digits": digits, "toy": toy, "pairs": pairs, "cifar": cifar}
@@ -175,7 +179,7 @@ def write_result(
             "python": platform.python_version(),
             "torch": torch.__version__,
             "pytorch_lightning": pytorch_lightning.__version__,
-            "diffusers": diffusers.__version__,
+            "diffusers": version("diffusers"),
             "numpy": numpy.__version__,
         },
         "claims": [vars(claim) for claim in claims],

@@ -15,8 +15,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from .adversarial import ImageHead
+from .captions import tokenize
 from .denoisers import DenoiserSpec
 from .distill import DistillModule
+from .dmd import DMD2
 from .edm import like
 from .networks import with_bottleneck
 
@@ -104,8 +107,6 @@ def load_stable_diffusion(folder: str | Path, subfolder_unet: str = "unet"):
         from transformers import CLIPTextModel
     except ImportError as error:
         raise ValueError("Stable Diffusion needs the extra: pip install multi_student_distill[text]") from error
-    from .captions import tokenize
-
     own: dict[str, Any] = {"local_files_only": True}
     try:
         unet = UNet2DConditionModel.from_pretrained(str(folder), subfolder=subfolder_unet, **own)
@@ -133,6 +134,8 @@ class StableDiffusionDistillModule(DistillModule):
         super().__init__(**distillation)
         self.folder, self.student_unet, self.guidance = model, student_unet, guidance
         self.spec = DenoiserSpec("stable-diffusion", self.spec.shape, 0, 1.0)
+        if self.weights.regression:
+            raise ValueError("Stable Diffusion is distilled without pairs, as in DMD2: set regression_weight to 0")
         if len(self.chosen) > 1:
             raise ValueError(f"Stable Diffusion students train one at a time, got {self.chosen}; `launch` runs them all")
 
@@ -149,9 +152,6 @@ class StableDiffusionDistillModule(DistillModule):
         self.build_average()
 
     def build_distiller(self, teacher: nn.Module):
-        from .adversarial import ImageHead
-        from .dmd import DMD2
-
         head = None
         if self.weights.head:
             config = self.teacher.net.config
@@ -183,8 +183,6 @@ def load_unet(folder: str | Path):
 @torch.no_grad()
 def pooled_embeddings(captions: Sequence[str], folder: str | Path, batch_size: int = 256) -> Tensor:
     """The text encoder's pooled states (captions, d), by which prompts are parted."""
-    from .captions import tokenize
-
     _, text, _, empty, _ = load_stable_diffusion(folder)
     tokens = tokenize(list(captions), folder, len(empty))
     return torch.cat([text(rows).pooler_output for rows in tokens.split(batch_size)])

@@ -21,19 +21,21 @@ from .launch import Job, launch_all, student_command
 from .metrics import frechet_distance, precision_recall
 from .pairs import fingerprint, sample_pairs, write_pairs
 
-CHECKPOINTS = {
-    "class_path": "pytorch_lightning.callbacks.ModelCheckpoint",
-    "init_args": {"save_last": True, "every_n_train_steps": 500, "enable_version_counter": False},
-}
+
+def checkpoints(every: int) -> str:
+    """The callback that keeps the last state, as an argument of the command line."""
+    own = {"every_n_train_steps": every, "enable_version_counter": False}
+    return json.dumps({"class_path": "pytorch_lightning.callbacks.ModelCheckpoint", "init_args": own})
 
 
-def distill(configs: str, *, out: str, student: int = -1, set: list[str] = []) -> int:  # noqa: A002, B006
+def distill(configs: str, *, out: str, student: int = -1, every: int = 500, set: list[str] = []) -> int:  # noqa: B006
     """Train one student, or all of a config, through one or more stages; goes on where it was stopped.
 
     Args:
         configs: Config names or paths, with commas between the stages of a chain; each starts from the one before.
         out: Folder for students and checkpoints.
         student: Which student; all side by side if left out.
+        every: Steps between checkpoints.
         set: Settings over the configs of all stages, as trainer.max_steps=100.
     """
     stages, previous = configs.split(","), ""
@@ -41,7 +43,8 @@ def distill(configs: str, *, out: str, student: int = -1, set: list[str] = []) -
         folder = Path(out) / f"{number}_{Path(config).stem}"
         own = "all" if student < 0 else str(student)
         overrides = [f"--{change}" for change in set] + [f"--trainer.default_root_dir={folder / 'runs' / own}"]
-        overrides += ["--trainer.barebones=false", "--trainer.logger=false", f"--trainer.callbacks+={json.dumps(CHECKPOINTS)}"]
+        overrides += ["--trainer.barebones=false", "--trainer.logger=false", "--trainer.enable_checkpointing=true"]
+        overrides += [f"--trainer.callbacks+={checkpoints(every)}"]
         overrides += [f"--data.init_args.students=[{student}]"] * (student >= 0)
         overrides += [f"--model.init_args.init={previous}"] * bool(previous)
         done = student_path(folder, max(student, 0)), folder / f"student_{max(student, 0)}"
@@ -54,7 +57,7 @@ def distill(configs: str, *, out: str, student: int = -1, set: list[str] = []) -
 
 def train(experiment: Experiment, folder: Path, run: Path) -> None:
     """Fit from the last checkpoint, if there is one, and export."""
-    last = sorted(run.rglob("last.ckpt"), key=lambda path: path.stat().st_mtime)
+    last = sorted(run.rglob("*.ckpt"), key=lambda path: path.stat().st_mtime)
     trainer = experiment.trainer()
     trainer.fit(experiment.model, experiment.data, ckpt_path=last[-1] if last else None, weights_only=True)
     if trainer.is_global_zero:
@@ -68,7 +71,7 @@ def launch(
     backend: str = "process",
     workers: int = 2,
     students: list[int] | None = None,
-    set: list[str] = [],  # noqa: A002, B006
+    set: list[str] = [],  # noqa: B006
 ) -> int:
     """Train every student as a job of its own; one that fails does not stop the others.
 
