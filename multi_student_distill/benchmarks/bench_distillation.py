@@ -11,6 +11,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -50,7 +51,7 @@ class StepTimes(Callback):
     def cycle(self) -> float:
         """Milliseconds of the fastest r iterations on end."""
         ends = self.marks[::RATIO]
-        return 1000 * min(b - a for a, b in zip(ends[:-1], ends[1:], strict=True))
+        return 1000 * min(b - a for a, b in pairwise(ends))
 
 
 def step(network: str, repeats: int) -> tuple[float, float]:
@@ -145,22 +146,38 @@ def main() -> None:
         count = parameter_count(build_network(network, SHAPE, 10))
         print(f"| {network} | {count:,} | {ours:.1f} | {calls:.1f} | {ours / calls:.2f} |", flush=True)
     print(f"\nA mixed batch of {BATCH} through the router:\n")
-    print("| students | routed, ms | sorted beforehand, ms | overhead | one student on the whole batch, ms |\n|---|---|---|---|---|")
+    print(
+        "| students | routed, ms | sorted beforehand, ms | overhead | one, whole batch, ms |\n|---|---|---|---|---|"
+    )
     for network, students in ((small, 5), (large, 2), (large, 5)):
         found = routing(network, students, repeats)
         share = f"{100 * (found['routed'] / found['sorted'] - 1):.1f} %"
-        print(f"| {students} of {network} | {found['routed']:.2f} | {found['sorted']:.2f} | {share} | {found['one']:.2f} |", flush=True)
+        print(
+            f"| {students} of {network} | {found['routed']:.2f} | {found['sorted']:.2f} | {share} "
+            f"| {found['one']:.2f} |",
+            flush=True,
+        )
     print(f"\nOne step against Heun-18 (35 evaluations) at batch {BATCH}:\n")
     print("| network | Heun-18, ms | one step, ms | times as fast |\n|---|---|---|---|")
     for network in ("mlp-64x2", small, large):
         found = sampling(network, repeats)
-        print(f"| {network} | {found['teacher']:.1f} | {found['step']:.2f} | {found['teacher'] / found['step']:.0f} |", flush=True)
+        print(
+            f"| {network} | {found['teacher']:.1f} | {found['step']:.2f} | {found['teacher'] / found['step']:.0f} |",
+            flush=True,
+        )
     print("\nK students forward and backward, stacked and one after another:\n")
     print("| K | network | batch | stacked, ms | apart, ms | ratio |\n|---|---|---|---|---|---|")
-    for students, network, shape, batch in ((8, "mlp-16x2", (2,), 128), (5, "mlp-64x2", SHAPE, 64), (5, small, SHAPE, 64)):
+    for students, network, shape, batch in (
+        (8, "mlp-16x2", (2,), 128),
+        (5, "mlp-64x2", SHAPE, 64),
+        (5, small, SHAPE, 64),
+    ):
         found = stacking(network, students, shape, batch, repeats)
         ratio = found["stack"] / found["apart"]
-        print(f"| {students} | {network} | {batch} | {found['stack']:.1f} | {found['apart']:.1f} | {ratio:.2f} |", flush=True)
+        print(
+            f"| {students} | {network} | {batch} | {found['stack']:.1f} | {found['apart']:.1f} | {ratio:.2f} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def test_students_are_measured_timed_exported_and_served(fast_demo, config, tmp_
     assert run("eval", students, "--config", config, "--samples", 100, "--features", "values", "--out", scores) == 0
     content = json.loads(scores.read_text())
     assert len(content["frechet_of_student"]) == 5 and content["frechet"] > 0 and "recall" in content
-    (teacher,) = [p for p in out.glob("stages/teacher-*/student_0.safetensors")][:1]
+    teacher = next(out.glob("stages/teacher-*/student_0.safetensors"))
     assert run("bench", students, "--config", config, "--teacher", teacher) == 0
     assert run("export", students, "--config", config, "--out", tmp_path / "pipe") == 0
     labels = ["--labels", "[9,0,4]"]
@@ -157,7 +157,7 @@ HERE = ["--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.strategy=
 
 @pytest.mark.parametrize("name", ["imagenet64_tsm", "imagenet64_dm", "imagenet64_adm", "cifar10", "cifar10_teacher"])
 def test_a_paper_scale_config_is_built_and_its_losses_step_on_one_batch(name, monkeypatch, tmp_path):
-    """With the paper's settings and classes, but networks that a CPU can hold: the sizes are tested on the meta device."""
+    """With the paper's settings and classes, but networks that a CPU can hold; sizes are tested apart."""
     from multi_student_distill import distill, training
     from multi_student_distill.denoisers import DenoiserSpec
     from multi_student_distill.distiller import DistillBatch
@@ -172,7 +172,9 @@ def test_a_paper_scale_config_is_built_and_its_losses_step_on_one_batch(name, mo
         monkeypatch.setattr(module, "load_denoiser", lambda path: (spec.build(), spec))
         monkeypatch.setattr(module, "load_students", lambda path, students: [(spec.build(), spec) for _ in students])
     monkeypatch.setitem(distill.DISTANCES, "lpips", distill.DISTANCES["mse"])
-    small = [] if name in ("imagenet64_dm", "imagenet64_adm", "cifar10") else [f"--model.init_args.network={spec.network}"]
+    small = (
+        [] if name in ("imagenet64_dm", "imagenet64_adm", "cifar10") else [f"--model.init_args.network={spec.network}"]
+    )
     experiment = Experiment([name], [*HERE, *small])
     model, data = experiment.model, experiment.data
     assert (data.shape, data.classes, data.chosen) == (shape, classes, [0])
@@ -192,7 +194,10 @@ def test_a_paper_scale_config_is_built_and_its_losses_step_on_one_batch(name, mo
         model.loss(batch, noise).backward()
     else:
         made = model.distiller.generate(batch, noise)
-        losses = {**model.distiller.student_losses(made, batch, noise), **model.distiller.guidance_losses(made, batch, noise)}
+        losses = {
+            **model.distiller.student_losses(made, batch, noise),
+            **model.distiller.guidance_losses(made, batch, noise),
+        }
         assert ("head" in losses) == (model.weights.head > 0) and all(bool(v.isfinite()) for v in losses.values())
         sum(losses.values()).backward()
     gradients = [p.grad for p in model.student.parameters() if p.grad is not None]

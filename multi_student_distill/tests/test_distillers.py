@@ -127,7 +127,7 @@ def test_what_an_iteration_costs_is_counted_by_role():
 def test_weights_and_head_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="at least 0"):
         DMDWeights(-1)
-    with pytest.raises(ValueError, match="both weights or neither, got 0.1, 0"):
+    with pytest.raises(ValueError, match=r"both weights or neither, got 0\.1, 0"):
         DMDWeights(0, 0.1, 0.0)
     with pytest.raises(ValueError, match="belong together"):
         DMD2(TEACHER, EDMDenoiser(mlp()), EDMDenoiser(mlp()), VectorHead(8))

@@ -126,9 +126,7 @@ def test_a_stopped_student_goes_on_to_the_same_weights(teacher, tmp_path):
     (tmp_path / "parts" / "0_digits_tsm" / "student_1.safetensors").unlink()
     assert list((tmp_path / "parts").rglob("*.ckpt"))
     assert run("distill", "digits_tsm", "--student", 1, "--out", tmp_path / "parts", long) == 0
-    a, b = (
-        load_denoiser(tmp_path / name / "0_digits_tsm" / "student_1.safetensors")[0] for name in ("whole", "parts")
-    )
+    a, b = (load_denoiser(tmp_path / name / "0_digits_tsm" / "student_1.safetensors")[0] for name in ("whole", "parts"))
     assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
 
 

@@ -73,7 +73,10 @@ def test_grey_images_are_repeated_or_kept(tmp_path):
         (b"{", "expected JSON"),
         ({"labels": [["a.png", None]]}, r"expected pairs \[file name, label\]"),
         ({"labels": [["a.png", True]]}, "expected pairs"),
-        ({"labels": [["a.png", 2], ["b.png", 1]]}, r"expected labels 0 \.\.\. 1, got 1 \.\.\. 2; they seem to count from 1"),
+        (
+            {"labels": [["a.png", 2], ["b.png", 1]]},
+            r"expected labels 0 \.\.\. 1, got 1 \.\.\. 2; they seem to count from 1",
+        ),
         ({"labels": [["a.png", -1]]}, r"got -1 \.\.\. -1"),
         ({"labels": [["missing.png", 0]]}, "names 1 files that are not there, as missing.png"),
     ],
@@ -99,10 +102,10 @@ def test_an_image_that_does_not_fit_is_refused_by_name(tmp_path, content, said):
 
 
 def test_missing_sets_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="dataset_tool.py"):
+    with pytest.raises(FileNotFoundError, match=r"dataset_tool\.py"):
         EDMImages(tmp_path / "none.zip", 8, 1)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match="no dataset.json in it"):
+    with pytest.raises(FileNotFoundError, match=r"no dataset\.json in it"):
         EDMImages(tmp_path / "empty", 8, 1)
     (tmp_path / "a.zip").write_bytes(b"PK")
     with pytest.raises(ValueError, match="not a zip file"):
@@ -204,7 +207,7 @@ def test_an_lmdb_of_another_layout_is_refused_by_key(tmp_path, changed, said):
 
 
 def test_what_is_no_lmdb_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no data.mdb in it"):
+    with pytest.raises(FileNotFoundError, match=r"no data\.mdb in it"):
         LMDBImages(tmp_path, (3, 8, 8), 3)
     (tmp_path / "data.mdb").write_bytes(b"not an lmdb" * 100)
     with pytest.raises(ValueError, match="not an LMDB"):

@@ -1,4 +1,4 @@
-"""Training: K = 1 is plain DMD2 to the bit, a stacked student is the one alone, a resumed run is the uninterrupted one."""
+"""Training: K = 1 is plain DMD2 to the bit, a stacked student is the one alone, a resumed run the uninterrupted one."""
 
 import copy
 import math
@@ -264,7 +264,7 @@ def test_pairs_of_another_teacher_are_refused(files, tmp_path):
     z = torch.zeros(20, 1, 8, 8)
     write_pairs(tmp_path / "a.safetensors", z, z + 1, LABELS[:20], "another", 1)
     data = DigitsData(batch_size=4, pairs=str(tmp_path))
-    with pytest.raises(ValueError, match="pairs are of another teacher: expected .*, got another"):
+    with pytest.raises(ValueError, match=r"pairs are of another teacher: expected .*, got another"):
         fit(distill(data, files), data, 1)
 
 

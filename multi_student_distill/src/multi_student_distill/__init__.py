@@ -23,7 +23,7 @@ from .routing import ClassRouter, EmbeddingRouter, route
 from .student_stack import StudentStack
 from .teacher_score_matching import tsm_loss
 
-# Imported when they are asked for: diffusers and Lightning take seconds. Pipelines are found by these names when loaded.
+# Imported when asked for: diffusers and Lightning take seconds. A pipeline finds its classes here when it is loaded.
 LAZY = {
     "MultiStudentPipeline": "pipeline",
     "MultiStudentStableDiffusionPipeline": "text_pipeline",

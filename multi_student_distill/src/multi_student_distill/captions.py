@@ -13,7 +13,7 @@ def read_captions(path: str | Path) -> list[str]:
     """All captions in order; blank lines are left out.
 
     Raises:
-        FileNotFoundError: no such file. ValueError: not UTF-8 text, a pickle of anything but a list of strings, or empty.
+        FileNotFoundError: no such file. ValueError: not UTF-8 text, another pickle than a list of strings, or empty.
     """
     path = Path(path)
     if not path.is_file():

@@ -141,7 +141,9 @@ def convert_edm_state_dict(state: Mapping[str, Tensor]) -> tuple[dict[str, Tenso
     sides, channels, blocks = edm_layout(state)
     groups = {min(32, c // 4) for c in channels}
     if len(groups) > 1:
-        raise ValueError(f"levels of {channels} channels have group norms of unlike numbers of groups: {sorted(groups)}")
+        raise ValueError(
+            f"levels of {channels} channels have group norms of unlike numbers of groups: {sorted(groups)}"
+        )
     if "map_label.weight" not in state:
         raise ValueError("a network without labels: there are no conditions to part")
     renamed: dict[str, Tensor] = {}
@@ -214,5 +216,7 @@ def edm_denoiser(state: Mapping[str, Tensor], sigma_data: float = 0.5):
         raise ValueError(f"expected a U-Net, got {name}")
     missing, unexpected = network.unet.load_state_dict({n: v.float() for n, v in renamed.items()}, strict=False)
     if missing or unexpected:
-        raise ValueError(f"the converted weights do not fit a {name}: missing {missing[:3]}, unexpected {unexpected[:3]}")
+        raise ValueError(
+            f"the converted weights do not fit a {name}: missing {missing[:3]}, unexpected {unexpected[:3]}"
+        )
     return spec.wrap(network).eval(), spec

@@ -1,4 +1,4 @@
-"""LightningDataModules: every student sees the conditions, images and pairs of its own part, drawn from (seed, step)."""
+"""LightningDataModules: a student sees conditions, images and pairs of its own part, drawn from (seed, step)."""
 
 from __future__ import annotations
 
@@ -184,9 +184,13 @@ class PartitionedDataModule(LightningDataModule):
         return torch.cat([rows[(u * len(rows)).long()] for u, rows in zip(uniform, own, strict=True)])
 
     def train_dataloader(self) -> DataLoader:
-        start, rank = (0, 0) if self.trainer is None else (
-            self.trainer.lightning_module.ledger.steps,  # a resumed run goes on where it was
-            self.trainer.global_rank,
+        start, rank = (
+            (0, 0)
+            if self.trainer is None
+            else (
+                self.trainer.lightning_module.ledger.steps,  # a resumed run goes on where it was
+                self.trainer.global_rank,
+            )
         )
         return DataLoader(StepStream(self, start, rank), batch_size=None, num_workers=self.workers)
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from . import figures
-from . import measure
+from . import figures, measure
 from .claims import claims_table, exit_status, write_claims
 from .denoisers import load_denoiser, student_path
 from .edm import edm_sampler
@@ -47,7 +46,9 @@ def demo(*, out: str = "runs/multi_student_distill", seed: int = 0, fast: bool =
         drawn = {
             "densities.png": figures.densities_figure(densities(experiment, toys, folder)),
             "samples.png": figures.grid_figure(sample_rows(experiment, teacher, NAMES, folder)),
-            "toy.png": figures.students_figure(toys, {"toy": {r["students"]: r["cell"] for r in toys}}, "energy", ENERGY),
+            "toy.png": figures.students_figure(
+                toys, {"toy": {r["students"]: r["cell"] for r in toys}}, "energy", ENERGY
+            ),
             "digits.png": figures.compared_figure(digits, NAMES, "fd", FD),
             "per_student.png": figures.per_student_figure(digits, NAMES),
             "tsm.png": figures.curves_figure(digits, NAMES, "tsm", "loss", "TSM loss"),
@@ -121,7 +122,9 @@ def densities(experiment: Experiment, toys: Sequence[dict], out: Path, count: in
     return panels
 
 
-def sample_rows(experiment: Experiment, teacher: torch.nn.Module, names: dict[str, str], out: Path) -> dict[str, Tensor]:
+def sample_rows(
+    experiment: Experiment, teacher: torch.nn.Module, names: dict[str, str], out: Path
+) -> dict[str, Tensor]:
     """Digits of the data, of the teacher's sampler and of students, from the same noise and labels."""
     labels = torch.arange(10).repeat_interleave(2)
     rows: dict[str, Tensor] = {}

@@ -32,8 +32,8 @@ class Distillation(StudentTraining):
     on the same samples. The trainer's steps are iterations: only the guidance's optimizer counts where there is one.
 
     Args:
-        teacher: file of the teacher, or `exact`. init: file, or folder of files, the students start from; empty for a copy
-            of a teacher of the same network, or a new network beside any other.
+        teacher: file of the teacher, or `exact`. init: file, or folder of files, the students start from; empty for
+            a copy of a teacher of the same network, or a new network beside any other.
         ratio: r, guidance steps for each of the student. guidance_lr: of AdamW for the guidance; 0 for the student's.
         training: see `StudentTraining`; an empty network is the teacher's.
     """
@@ -67,7 +67,7 @@ class Distillation(StudentTraining):
         networks = super().initial_networks()
         if self.init:
             found = load_students(self.init, self.chosen)
-            for denoiser, spec in found:
+            for _, spec in found:
                 if spec.network != self.spec.network:
                     raise ValueError(f"{self.init}: expected a {self.spec.network}, got a {spec.network}")
             return [copied(denoiser.net, own) for (denoiser, _), own in zip(found, networks, strict=True)]
@@ -182,7 +182,9 @@ class DistillModule(Distillation):
             found = load_students(start, self.chosen)
             return [d.net for d, _ in found], found[0][1].network
         if self.teacher_path == "exact":
-            raise ValueError("an exact teacher cannot be copied for the fake score: name its file fake_init, or `student`")
+            raise ValueError(
+                "an exact teacher cannot be copied for the fake score: name its file fake_init, or `student`"
+            )
         network = read_spec(self.teacher_path).network
         if fake not in ("", network):
             raise ValueError(f"a fake score {fake!r} unlike the teacher needs fake_init, the file that it starts from")

@@ -15,8 +15,8 @@ from .step_noise import StepNoise
 class DistillBatch(NamedTuple):
     """B rows for each of S students in turn; absent tensors are empty.
 
-    labels: conditions to generate for, (S·B,). real: data (S·B, ...) with `real_labels`. pair_z, pair_x, pair_labels: the
-    teacher's sampler took z to x.
+    labels: conditions to generate for, (S·B,). real: data (S·B, ...) with `real_labels`. pair_z, pair_x, pair_labels:
+    the teacher's sampler took z to x.
     """
 
     labels: Tensor

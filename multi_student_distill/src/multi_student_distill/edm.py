@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -135,7 +136,7 @@ def edm_sampler(
     grid = karras_sigmas(steps) if sigmas is None else sigmas
     grid = [*grid.tolist(), 0.0]
     x, evaluations = grid[0] * z, 0
-    for now, after in zip(grid[:-1], grid[1:], strict=True):
+    for now, after in pairwise(grid):
         gamma = min(churn / (len(grid) - 1), math.sqrt(2) - 1) if churn_min <= now <= churn_max else 0.0
         if gamma:
             raised = now * (1 + gamma)

@@ -175,7 +175,9 @@ class Experiment:
     def finish(self, out: Path, title: str, cells: Sequence[str] | None = None) -> None:
         """Train all cells at all seeds, in worker processes where the study says so, with a progress bar."""
         chosen = list(self.settings.cells) if cells is None else list(cells)
-        jobs = [(self.configs, self.overrides, name, seed, out) for name in chosen for seed in seeds_of(self.settings, name)]
+        jobs = [
+            (self.configs, self.overrides, name, seed, out) for name in chosen for seed in seeds_of(self.settings, name)
+        ]
         for _, changed in (stage for name in chosen for stage in chain(self.settings, name)):
             self.resolved({k: v for k, v in changed.items() if "{previous}" not in json.dumps(v)}, None, out)
         if self.settings.workers > 1:

@@ -1,4 +1,4 @@
-"""The pictures of the demo and of `reproduce`: from records and samples to matplotlib figures; the caller saves them."""
+"""The pictures of the demo and of `reproduce`: from records and samples to figures; the caller saves them."""
 
 from __future__ import annotations
 
@@ -48,13 +48,15 @@ def compared_figure(records: Sequence[dict], names: Mapping[str, str], metric: s
     """Bars of one metric by cell, with standard errors over seeds and the seeds themselves."""
     figure = new_figure(0.34 * len(names) + 0.9)
     axes = figure.subplots()
-    for y, (cell, name) in enumerate(names.items()):
+    for y, cell in enumerate(names):
         own = values(records, cell, metric)
         mean, error = mean_and_error(own)
         colour = COLOURS[1] if records_of(records, cell)[0]["students"] > 1 else COLOURS[0]
         axes.barh(y, mean, xerr=error, color=colour, height=0.65, capsize=2)
         axes.plot(own, np.full(len(own), y), "k.", markersize=3)
-        axes.annotate(f"{mean:.3g}", (mean + (error or 0), y), (5, 0), textcoords="offset points", fontsize=7, va="center")
+        axes.annotate(
+            f"{mean:.3g}", (mean + (error or 0), y), (5, 0), textcoords="offset points", fontsize=7, va="center"
+        )
     axes.set(yticks=range(len(names)), xlabel=label)
     axes.set_yticklabels(names.values(), fontsize=8)
     axes.invert_yaxis()

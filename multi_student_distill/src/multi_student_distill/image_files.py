@@ -1,4 +1,4 @@
-"""Images in EDM's layout: a zip file or a folder of PNGs with dataset.json, {"labels": [["00000/img00000000.png", 0], ...]}.
+"""Images in EDM's layout: a zip file or a folder of PNGs with dataset.json, {"labels": [["0/img0.png", 0], ...]}.
 
 Every label and file name is checked when the set is opened, every image when it is decoded.
 """
@@ -20,7 +20,7 @@ class EDMImages:
     """Images (n, C, S, S) in [-1, 1] and labels (N,) int64 of an EDM data set.
 
     Args:
-        path: the zip file, or the folder. size: S. classes: C of the labels. channels: 3 (grey images are repeated), or 1.
+        path: the zip file, or the folder. size: S. classes: C of the labels. channels: 3 (grey is repeated), or 1.
     Raises:
         FileNotFoundError: no such path, or no dataset.json in it. ValueError: a label or file that is not as described.
     """
@@ -130,8 +130,8 @@ class ClassFolder:
     """Images by class: SPLIT/CLASS/*.jpg or .png in a folder or a zip file; label i is the i-th class name.
 
     Args:
-        path: the folder or the zip file. split: `train` or `test`. size: of the images; larger ones are averaged down to
-            it when it divides them.
+        path: the folder or the zip file. split: `train` or `test`. size: of the images; larger ones are averaged down
+            to it when it divides them.
     """
 
     SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -172,6 +172,8 @@ class ClassFolder:
         image = decode_image(file.read_bytes(), f"{self.path}: {file.name}", None)
         side = image.shape[1]
         if image.shape[1] != image.shape[2] or side % self.size:
-            raise ValueError(f"{self.path}: {file.name}: expected a square of a multiple of {self.size} pixels, got {side}")
+            raise ValueError(
+                f"{self.path}: {file.name}: expected a square of a multiple of {self.size} pixels, got {side}"
+            )
         image = torch.nn.functional.avg_pool2d(image, side // self.size)
         return ((image + 1) * 127.5).round().to(torch.uint8)

@@ -23,8 +23,8 @@ class Job:
     """One student's run.
 
     Args:
-        student: k. command: what runs it. log: file of its output. status: waiting, done or failed. started, ended: seconds
-            since the epoch. returncode: of the process.
+        student: k. command: what runs it. log: file of its output. status: waiting, done or failed. started, ended:
+            seconds since the epoch. returncode: of the process.
     """
 
     student: int

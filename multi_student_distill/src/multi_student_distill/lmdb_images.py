@@ -1,4 +1,4 @@
-"""DMD2's LMDB of images: keys images_{i}_data (uint8, C·H·W bytes), labels_{i}_data (int64), images_shape, labels_shape.
+"""DMD2's LMDB of images: images_{i}_data (uint8, C·H·W bytes), labels_{i}_data (int64), images_shape, labels_shape.
 
 The shapes are text, as "1281167 3 64 64". Needs the extra `lmdb`.
 """
@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from .image_files import check_labels, to_unit
-
 
 OPEN: dict[str, Any] = {}  # LMDB opens a path once in a process
 
@@ -65,7 +64,9 @@ class LMDBImages:
         for i in indices.tolist():
             pixels = np.frombuffer(self._get(f"images_{i}_data"), dtype=np.uint8)
             if pixels.size != np.prod(self.shape):
-                raise ValueError(f"{self.path}: images_{i}_data: expected {np.prod(self.shape)} bytes, got {pixels.size}")
+                raise ValueError(
+                    f"{self.path}: images_{i}_data: expected {np.prod(self.shape)} bytes, got {pixels.size}"
+                )
             images.append(torch.from_numpy(pixels.copy()).reshape(self.shape))
         return to_unit(torch.stack(images))
 

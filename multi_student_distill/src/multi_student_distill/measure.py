@@ -151,7 +151,7 @@ def latency(call: Callable[[], object], repeats: int = 20) -> float:
 def latency_record(
     teacher: nn.Module, students: Sequence[nn.Module], partition: Partition, shape: Sequence[int], batch: int = 64
 ) -> dict:
-    """Milliseconds of a batch: the teacher's Heun-18 sampler, one student alone, and mixed labels through the router."""
+    """Milliseconds of a batch: the teacher's Heun-18 sampler, one student, and mixed labels through the router."""
     router, own = ClassRouter(partition), generators(students)
     labels = torch.arange(batch) % partition.conditions
     z = StepNoise([0], 0, SAMPLE_STREAM).normal(batch, *shape)

@@ -43,7 +43,7 @@ class ResidualMLP(nn.Module):
         nn.init.zeros_(self.outlet.bias)
 
     def forward(self, x: Tensor, c_noise: Tensor, labels: Tensor, features: bool = False):
-        """x (N, *shape), c_noise (N,), labels (N,) -> (N, *shape), and with `features` also the last stream (N, width)."""
+        """x (N, *shape), c_noise (N,), labels (N,) -> (N, *shape), and with `features` the last stream (N, width)."""
         angle = c_noise[:, None] * self.frequencies
         embedding = silu(self.noise(torch.cat([angle.sin(), angle.cos()], -1)) + self.label(labels))
         h = self.inlet(x.flatten(1))
@@ -77,7 +77,7 @@ class ImageUNet(nn.Module):
         self.unet = build_unet(shape, classes, channels, blocks)
 
     def forward(self, x: Tensor, c_noise: Tensor, labels: Tensor, features: bool = False):
-        """x (N, C, S, S), c_noise (N,), labels (N,) -> (N, C, S, S), and with `features` also the mid block's output."""
+        """x (N, C, S, S), c_noise (N,), labels (N,) -> (N, C, S, S), and with `features` the mid block's output."""
         return with_bottleneck(self.unet, features, x, c_noise, class_labels=labels)
 
 

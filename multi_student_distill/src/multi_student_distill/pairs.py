@@ -42,8 +42,8 @@ class PairedDataset:
     """All pairs of a shard or of a folder of shards, memory-mapped.
 
     Args:
-        path: a .safetensors file, or a folder of them. shape: of one sample. classes: of the labels; None for conditions
-            that are no classes.
+        path: a .safetensors file, or a folder of them. shape: of one sample. classes: of the labels; None for
+            conditions that are no classes.
     Raises:
         FileNotFoundError: nothing there. ValueError: a shard that is not as described, or shards of two teachers.
     """

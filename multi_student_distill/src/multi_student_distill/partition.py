@@ -120,7 +120,7 @@ def principal_axes(embeddings: Tensor) -> Tensor:
 
 
 def upper_half(values: Tensor) -> Tensor:
-    """Whether each value is among the larger half, ties broken by position: the halves never differ by more than one."""
+    """Whether each value is among the larger half, ties broken by position: the halves differ by at most one."""
     rank = torch.empty(len(values), dtype=torch.int64)
     rank[values.argsort(stable=True)] = torch.arange(len(values))
     return rank >= (len(values) + 1) // 2

@@ -146,7 +146,7 @@ class Students(ModelMixin, ConfigMixin):
 
 @dataclass
 class MultiStudentOutput(BaseOutput):
-    """images: tensors (N, C, S, S) in [-1, 1], an array (N, S, S, C) in [0, 1], or PIL images. students: who made which."""
+    """images: tensors (N, C, S, S) in [-1, 1], array (N, S, S, C) in [0, 1], or PIL images. students: of each."""
 
     images: Tensor | np.ndarray | list[Image.Image]
     students: Tensor
@@ -156,7 +156,8 @@ class MultiStudentPipeline(DiffusionPipeline):
     """One-step class-conditional generation, each label by its student.
 
     Args:
-        scheduler: an EDMEulerScheduler; its σ_max must be the students'. router: `ClassRouterModel`. students: `Students`.
+        scheduler: an EDMEulerScheduler, for those who sample the students in more steps. router: `ClassRouterModel`.
+        students: `Students`.
     """
 
     def __init__(self, scheduler: SchedulerMixin, router: ClassRouterModel, students: Students):
@@ -202,7 +203,9 @@ def as_output(samples: Tensor, kind: str) -> Tensor | np.ndarray | list[Image.Im
     if kind == "pt":
         return samples
     if samples.ndim != 4 or samples.shape[1] not in (1, 3):
-        raise ValueError(f"only grey or colour images can be {kind}, got samples {tuple(samples.shape[1:])}; ask for pt")
+        raise ValueError(
+            f"only grey or colour images can be {kind}, got samples {tuple(samples.shape[1:])}; ask for pt"
+        )
     array = (samples.float().cpu().clamp(-1, 1) / 2 + 0.5).permute(0, 2, 3, 1).numpy()
     if kind == "np":
         return array

@@ -78,7 +78,10 @@ def digits(out: Path, _: str) -> None:
         settings = experiment.settings
         features = features_path(experiment, out)
         of_teacher = teacher_record(teacher, experiment.data, features, settings.samples, settings.feature_steps)
-        speed = {cell: speed_record(experiment, teacher, cell, out) for cell in ("digits_k1", "digits_k5", "same_k1", "same_k2")}
+        speed = {
+            cell: speed_record(experiment, teacher, cell, out)
+            for cell in ("digits_k1", "digits_k5", "same_k1", "same_k2")
+        }
         rows = sample_rows(experiment, teacher, {c: DIGITS[c] for c in ("digits_k1", "digits_k5", "adm_k5")}, out)
     claims = [*digit_claims(found), *study_claims(found), *speed_claims(speed["digits_k5"]), *same_size_speed(speed)]
     rows_of_table = table(found, ("fd", "cfd", "precision", "recall", "accuracy"))
@@ -96,7 +99,9 @@ def digits(out: Path, _: str) -> None:
     figures.per_student_figure(found, {c: DIGITS[c] for c in ("digits_k5", "digits_k5_random")}).savefig(
         out / "per_student.png"
     )
-    figures.curves_figure(found, {c: DIGITS[c] for c in ("digits_k1", "digits_k2", "digits_k5")}, "tsm", "loss", "TSM loss").savefig(out / "tsm.png")
+    figures.curves_figure(
+        found, {c: DIGITS[c] for c in ("digits_k1", "digits_k2", "digits_k5")}, "tsm", "loss", "TSM loss"
+    ).savefig(out / "tsm.png")
     points = [("teacher, Heun-18", speed["digits_k1"]["teacher_ms"], of_teacher["fd"])]
     points += [(DIGITS[c], s["routed_ms"], float(values(found, c, "fd").mean())) for c, s in speed.items()]
     figures.quality_latency_figure(points, FD).savefig(out / "latency.png")
@@ -126,7 +131,9 @@ def toy(out: Path, _: str) -> None:
         panels = densities(experiment, shown, out)
     matched = [r for r in found if r["cell"].startswith("toy_k") and not r["cell"].endswith("equal")]
     claims = [*toy_claims(matched), *consistency_claims(found)]
-    write_result(out, "toy", experiment, claims, table(found, ("energy", "histogram")), data=found[0]["histogram_of_data"])
+    write_result(
+        out, "toy", experiment, claims, table(found, ("energy", "histogram")), data=found[0]["histogram_of_data"]
+    )
     figures.densities_figure(panels).savefig(out / "densities.png")
     lines = {
         "distribution matching": {k: f"toy_k{k}" for k in (1, 2, 4, 8)},

@@ -27,7 +27,7 @@ class ClassRouter(nn.Module):
         """Raises ValueError: labels that are no int64 vector, or out of range."""
         if labels.ndim != 1 or labels.dtype != torch.int64:
             raise ValueError(f"labels must be an int64 vector, got {labels.dtype} of shape {tuple(labels.shape)}")
-        if len(labels) and not (0 <= int(labels.min()) and int(labels.max()) < len(self.assignment)):
+        if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < len(self.assignment)):
             raise ValueError(
                 f"labels must be in 0 ... {len(self.assignment) - 1}, got {int(labels.min())} ... {int(labels.max())}"
             )

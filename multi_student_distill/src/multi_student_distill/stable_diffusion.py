@@ -1,7 +1,7 @@
 """Stable Diffusion v1.5 as teacher, fake score and student: an ε-network on latents, seen as a denoiser like EDM's.
 
-With ᾱ of its schedule, x_t = √ᾱ (x_0 + σ ε) where σ = √((1 - ᾱ) / ᾱ). So D(x; σ, y) = x - σ ε(√ᾱ x, t, y) is a denoiser of
-x = x_0 + σ ε on the grid of the model's own levels, and all losses apply as they are. One step: x_0 from ε at t = 999.
+With ᾱ of its schedule, x_t = √ᾱ (x_0 + σ ε) where σ = √((1 - ᾱ) / ᾱ). So D(x; σ, y) = x - σ ε(√ᾱ x, t, y) is a denoiser
+of x_0 + σ ε on the grid of the model's own levels, and all losses apply as they are. One step: x_0 from ε at t = 999.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class LatentDenoiser(nn.Module):
 
     Args:
         unet: UNet2DConditionModel. text_encoder: CLIPTextModel, frozen. alphas: ᾱ of the scheduler, (T,).
-        guidance: classifier-free guidance; 1 for none. empty: token ids of the empty prompt, (L,). prediction: `epsilon`
-            or `v_prediction`, which is turned into x_0 (v straight into the losses diverges).
+        guidance: classifier-free guidance; 1 for none. empty: token ids of the empty prompt, (L,). prediction:
+            `epsilon` or `v_prediction`, which is turned into x_0 (v straight into the losses diverges).
     """
 
     levels: Tensor
@@ -137,7 +137,9 @@ class StableDiffusionDistillModule(DistillModule):
         if self.weights.regression:
             raise ValueError("Stable Diffusion is distilled without pairs, as in DMD2: set regression_weight to 0")
         if len(self.chosen) > 1:
-            raise ValueError(f"Stable Diffusion students train one at a time, got {self.chosen}; `launch` runs them all")
+            raise ValueError(
+                f"Stable Diffusion students train one at a time, got {self.chosen}; `launch` runs them all"
+            )
 
     def configure_model(self) -> None:
         if self.student is not None:

@@ -15,7 +15,7 @@ class StudySettings:
         stages: name -> settings over the config, by dotted names. In their values `{previous}` stands for the folder of
             the stage before in a cell, `{stage:NAME}` for the folder of a shared stage and `{pairs:NAME}` for the pairs
             of the teacher that a shared stage trained.
-        cells: name -> {"stages": [names, or {name: settings over it}], "set": settings of all its stages, "seeds": its own}.
+        cells: name -> {"stages": [names, or {name: settings over it}], "set": settings of all stages, "seeds": own}.
         seeds: of the students; teachers, pairs and feature networks are shared by all.
         pairs: of a teacher in all. sampler_steps: n of Heun's sampler.
         samples: generated for the metrics. feature_steps: of the feature network's training.

@@ -35,7 +35,12 @@ class MultiStudentStableDiffusionPipeline(DiffusionPipeline):
     ):
         super().__init__()
         self.register_modules(
-            vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, scheduler=scheduler, router=router, students=students
+            vae=vae,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            scheduler=scheduler,
+            router=router,
+            students=students,
         )
         if router.router.students > len(students):
             raise ValueError(f"the router knows {router.router.students} students, but there are {len(students)}")

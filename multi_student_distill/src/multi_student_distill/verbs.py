@@ -189,7 +189,9 @@ def inception_features():
         network = FrechetInceptionDistance(feature=2048, normalize=True).inception.eval()
     except Exception as error:  # torch-fidelity is missing, or its weights
         raise ValueError("Inception needs the extra: pip install multi_student_distill[fid]") from error
-    return lambda x: torch.cat([network(((p + 1) * 127.5).clamp(0, 255).byte().expand(-1, 3, -1, -1)) for p in x.split(64)])
+    return lambda x: torch.cat(
+        [network(((p + 1) * 127.5).clamp(0, 255).byte().expand(-1, 3, -1, -1)) for p in x.split(64)]
+    )
 
 
 def bench(folder: str, *, config: str, teacher: str, batch: int = 64) -> int:
@@ -205,7 +207,11 @@ def bench(folder: str, *, config: str, teacher: str, batch: int = 64) -> int:
     students = measure.loaded(Path(folder), data.partition)
     record = measure.latency_record(load_denoiser(teacher)[0], students, data.partition, data.shape, batch)
     print(f"batch {batch}, {record['students']} students of {record['parameters']:,} parameters")
-    for name, words in (("teacher", "Heun-18 sampler of the teacher"), ("student", "one student"), ("routed", "mixed labels, routed")):
+    for name, words in (
+        ("teacher", "Heun-18 sampler of the teacher"),
+        ("student", "one student"),
+        ("routed", "mixed labels, routed"),
+    ):
         print(f"{record[name + '_ms']:10.2f} ms  {words}")
     return 0
 
