@@ -146,9 +146,7 @@ def main() -> None:
         count = parameter_count(build_network(network, SHAPE, 10))
         print(f"| {network} | {count:,} | {ours:.1f} | {calls:.1f} | {ours / calls:.2f} |", flush=True)
     print(f"\nA mixed batch of {BATCH} through the router:\n")
-    print(
-        "| students | routed, ms | sorted beforehand, ms | overhead | one, whole batch, ms |\n|---|---|---|---|---|"
-    )
+    print("| students | routed, ms | sorted beforehand, ms | overhead | one, whole batch, ms |\n|---|---|---|---|---|")
     for network, students in ((small, 5), (large, 2), (large, 5)):
         found = routing(network, students, repeats)
         share = f"{100 * (found['routed'] / found['sorted'] - 1):.1f} %"

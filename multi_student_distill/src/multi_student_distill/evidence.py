@@ -170,7 +170,7 @@ def consistency_claims(records: Sequence[dict]) -> list[Claim]:
     """The second distiller gains as well."""
     return [
         ratio_claim(
-            records, "consistency", "Consistency distillation, eight students instead of one: energy distance as a share",
+            records, "consistency", "Consistency distillation, eight students instead of one: energy distance, a share",
             "any distiller fits", ("cd_k8", "cd_k1"), "energy", 1, strict=True,
         )
     ]  # fmt: skip

@@ -33,7 +33,8 @@ class ResidualMLP(nn.Module):
     def __init__(self, shape: Sequence[int], classes: int, width: int = 256, layers: int = 3, waves: int = 8):
         super().__init__()
         self.shape, size = tuple(shape), math.prod(shape)
-        self.register_buffer("frequencies", 2 * math.pi * 2.0 ** torch.linspace(-3, 2, waves), persistent=False)
+        waves_of = 2 * math.pi * 2.0 ** torch.linspace(-3, 2, waves, dtype=torch.float32)  # alike in any precision
+        self.register_buffer("frequencies", waves_of, persistent=False)
         self.inlet = nn.Linear(size, width)
         self.noise = nn.Linear(2 * waves, width)
         self.label = nn.Embedding(classes, width)
