@@ -80,7 +80,8 @@ def digit_claims(records: Sequence[dict]) -> list[Claim]:
 def toy_claims(records: Sequence[dict]) -> list[Claim]:
     """The distance to the teacher falls with K."""
     cells = sorted({r["cell"] for r in records if r["cell"].startswith("toy_k")}, key=lambda c: int(c[5:]))
-    histogram = [float(values(records, c, "histogram").mean()) for c in cells]
+    seeds = set.intersection(*({r["seed"] for r in records if r["cell"] == c} for c in cells))
+    histogram = [float(values([r for r in records if r["seed"] in seeds], c, "histogram").mean()) for c in cells]
     words = " > ".join(f"{h:.3g}" for h in histogram)
     falls = all(a > b for a, b in pairwise(histogram))
     names = ", ".join(c[5:] for c in cells)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
 from torch import Tensor
 
 from .evidence import mean_and_error, values
@@ -34,7 +35,7 @@ def densities_figure(panels: Mapping[str, Tensor], extent: float = 0.75, bins: i
 def grid_figure(rows: Mapping[str, Tensor]) -> Figure:
     """Images (n, C, S, S) in [-1, 1], one row of n for each name."""
     shown = max(len(images) for images in rows.values())
-    figure = new_figure(len(rows) * 0.95 * WIDTH / shown + 0.2)
+    figure = new_figure(len(rows) * (WIDTH / shown + 0.2))
     panels = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
     for axes, (name, images) in zip(panels, rows.items(), strict=True):
         strip = (images.clamp(-1, 1) / 2 + 0.5).permute(2, 0, 3, 1).flatten(1, 2).numpy()
@@ -86,6 +87,9 @@ def students_figure(records: Sequence[dict], lines: Mapping[str, Mapping[int, st
     left.set_xticks(ks, [str(k) for k in ks])
     left.minorticks_off()
     right.set(xlabel="training, teraflops", xscale="log")
+    right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    right.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    right.minorticks_off()
     if len(lines) > 1:
         figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     return figure
