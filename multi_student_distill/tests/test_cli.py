@@ -92,7 +92,8 @@ def test_students_are_measured_timed_exported_and_served(fast_demo, config, tmp_
     scores = tmp_path / "scores.json"
     assert run("eval", students, "--config", config, "--samples", 100, "--features", "values", "--out", scores) == 0
     content = json.loads(scores.read_text())
-    assert len(content["frechet_of_student"]) == 5 and content["frechet"] > 0 and "recall" in content
+    assert len(content["frechet_of_student"]) == 5 and len(content["frechet_of_class"]) == 10
+    assert content["frechet"] > 0 and "recall" in content
     teacher = next(out.glob("stages/teacher-*/student_0.safetensors"))
     assert run("bench", students, "--config", config, "--teacher", teacher) == 0
     assert run("export", students, "--config", config, "--out", tmp_path / "pipe") == 0

@@ -24,6 +24,7 @@ from .data import PartitionedDataModule
 from .denoisers import load_denoiser, student_path
 from .edm import edm_sampler
 from .exporting import export
+from .files import write_json
 from .ledger import Ledger
 from .pairs import fingerprint, sample_pairs, write_pairs
 from .study import StudySettings, chain, seeded, seeds_of
@@ -214,13 +215,6 @@ def finish_elsewhere(job: tuple[list[str], list[str], str, int, Path]) -> None:
     """One cell in a process that has only the names of the configs; the result is on disk."""
     configs, overrides, name, seed, out = job
     Experiment(configs, overrides).cell(name, seed, out)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """By way of a temporary file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".tmp").write_text(json.dumps(content))
-    os.replace(path.with_suffix(".tmp"), path)
 
 
 @contextmanager

@@ -157,6 +157,7 @@ def evaluate(folder: str, *, config: str, samples: int = 5000, features: str = "
         "features": features,
         "frechet": frechet_distance(found, known),
         "frechet_of_student": own,
+        "frechet_of_class": class_distances(found, labels, known, real_labels),
         "precision": precision,
         "recall": recall,
     }
@@ -165,6 +166,17 @@ def evaluate(folder: str, *, config: str, samples: int = 5000, features: str = "
     for name, value in scores.items():
         print(f"{name}: {value}")
     return 0
+
+
+def class_distances(
+    found: torch.Tensor, labels: torch.Tensor, known: torch.Tensor, real_labels: torch.Tensor
+) -> list[float | None]:
+    """The Fréchet distance within each class; None where a class has fewer than two samples or images."""
+    distances: list[float | None] = []
+    for c in range(int(real_labels.max()) + 1):
+        mine, theirs = found[labels == c], known[real_labels == c]
+        distances.append(frechet_distance(mine, theirs) if min(len(mine), len(theirs)) > 1 else None)
+    return distances
 
 
 def feature_function(name: str, data: PartitionedDataModule, real: torch.Tensor, labels: torch.Tensor):
