@@ -64,7 +64,7 @@ def demo(*, out: str = "runs/multi_student_distill", seed: int = 0, fast: bool =
     return exit_status(claims, strict)
 
 
-ENERGY = "energy distance by class × 1000"
+ENERGY = "energy distance × 1000"
 FD = "Fréchet distance to digits"
 
 
