@@ -174,20 +174,33 @@ class Experiment:
         return done
 
     def finish(self, out: Path, title: str, cells: Sequence[str] | None = None) -> None:
-        """Train all cells at all seeds, in worker processes where the study says so, with a progress bar."""
+        """Train all cells at all seeds, in worker processes where the study says so, with a progress bar.
+
+        What cells share comes first, so that no two of them train it.
+        """
         chosen = list(self.settings.cells) if cells is None else list(cells)
+        shared = [(self.configs, self.overrides, names, out) for names in self.shared_by(chosen)]
         jobs = [
             (self.configs, self.overrides, name, seed, out) for name in chosen for seed in seeds_of(self.settings, name)
         ]
-        for _, changed in (stage for name in chosen for stage in chain(self.settings, name)):
-            self.resolved({k: v for k, v in changed.items() if "{previous}" not in json.dumps(v)}, None, out)
         if self.settings.workers > 1:
             context = multiprocessing.get_context("spawn")
             with one_thread_each(), context.Pool(min(self.settings.workers, len(jobs))) as pool:
+                pool.map(share_elsewhere, shared, chunksize=1)
                 list(tqdm(pool.imap_unordered(finish_elsewhere, jobs), desc=title, unit="cell", total=len(jobs)))
         else:
+            for job in shared:
+                share_elsewhere(job)
             for job in tqdm(jobs, desc=title, unit="cell"):
                 finish_elsewhere(job)
+
+    def shared_by(self, cells: Sequence[str]) -> list[list[str]]:
+        """The placeholders in the cells' settings, those that need one teacher together, the teacher first."""
+        text = json.dumps([chain(self.settings, name) for name in cells])
+        groups: dict[str, list[str]] = {}
+        for found in sorted(set(re.findall(r"\{((?:stage|pairs):[\w.]+)\}", text)), reverse=True):  # stage before pairs
+            groups.setdefault(found.partition(":")[2], []).append(f"{{{found}}}")
+        return list(groups.values())
 
     def record(self, kind: str, name: str, seed: int, out: Path, take: Callable[..., dict]) -> dict:
         """The record of one trained cell, cached beside it: what `take(experiment, folder)` measures, and its cost."""
@@ -209,6 +222,12 @@ class Experiment:
             "seconds": sum(result["seconds"] for result in results),
             "curves": {result["stage"]: result["curve"] for result in results},
         }
+
+
+def share_elsewhere(job: tuple[list[str], list[str], list[str], Path]) -> None:
+    """What some placeholders stand for, in a process that has only the names of the configs."""
+    configs, overrides, placeholders, out = job
+    Experiment(configs, overrides).resolved({"wanted": placeholders}, None, out)
 
 
 def finish_elsewhere(job: tuple[list[str], list[str], str, int, Path]) -> None:

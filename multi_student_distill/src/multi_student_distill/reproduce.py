@@ -80,7 +80,7 @@ def digits(out: Path, _: str) -> None:
         of_teacher = teacher_record(teacher, experiment.data, features, settings.samples, settings.feature_steps)
         speed = {
             cell: speed_record(experiment, teacher, cell, out)
-            for cell in ("digits_k1", "digits_k5", "same_k1", "same_k2")
+            for cell in ("digits_k1", "digits_k5", "digits_k1_wide", "same_k1", "same_k2")
         }
         rows = sample_rows(experiment, teacher, {c: DIGITS[c] for c in ("digits_k1", "digits_k5", "adm_k5")}, out)
     claims = [*digit_claims(found), *study_claims(found), *speed_claims(speed["digits_k5"]), *same_size_speed(speed)]
