@@ -32,8 +32,8 @@ from .measure import teacher_record
 
 DIGITS = {
     "digits_k1": "1 small student",
-    "digits_k2": "2",
-    "digits_k5": "5",
+    "digits_k2": "2 small students",
+    "digits_k5": "5 small students",
     "digits_k5_equal": "5, equal compute (B / 5)",
     "digits_k5_random": "5, random parts",
     "digits_k5_shared": "5, pairs of all classes",
