@@ -1,0 +1,160 @@
+"""FMS as a Ray Tune scheduler: trials are configurations that are paused after every slice and go on when they are chosen.
+
+Tune asks `choose_trial_to_run` several times for one result, and a chosen paused trial is pending before it runs. So what is to
+run is decided once a result, from the searcher's own records, and only looked up when Tune asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
+
+from ..checkpoints import CheckpointStore
+from ..search import ForecastingModelSearch
+
+ID = "fms_config_id"  # of a configuration, among a trial's hyperparameters
+
+
+class FMSScheduler(TrialScheduler):
+    """Decides which paused or new trial runs next.
+
+    Each trial's hyperparameters must hold `fms_config_id`, such as tune.grid_search(list(range(n))) or by
+    `trial_configs`; the trainables write checkpoints to the store that the searcher reads.
+
+    Args:
+        searcher: knows the configurations (its pool, in the order of their numbers). metric: of the results, its score.
+        workers: trials that run at once.
+    """
+
+    def __init__(self, searcher: ForecastingModelSearch, metric: str = "score", workers: int = 1):
+        super().__init__()
+        self.searcher, self._metric, self.workers = searcher, metric, workers
+        self.trials: dict[int, Trial] = {}
+        self.running: dict[int, int] = {}  # configuration -> last epoch of its slice
+        self.done = False
+
+    @property
+    def metric(self) -> str:
+        return self._metric
+
+    def set_search_properties(self, metric, mode, **spec) -> bool:
+        return True
+
+    def on_trial_add(self, tune_controller, trial: Trial) -> None:
+        if ID not in trial.config:
+            raise ValueError(f"the trial {trial} has no {ID!r} among its hyperparameters: use trial_configs()")
+        self.trials[int(trial.config[ID])] = trial
+
+    def on_trial_result(self, tune_controller, trial: Trial, result: Mapping[str, Any]) -> str:
+        config_id, epoch = int(trial.config[ID]), int(result["training_iteration"])
+        self.searcher.tell(config_id, epoch, float(result[self._metric]))
+        if config_id in self.searcher.pending:
+            return self.CONTINUE  # in the middle of its slice
+        self.running.pop(config_id, None)
+        self._decide()
+        if config_id in self.running:
+            return self.CONTINUE
+        finished = epoch >= self.searcher.history.max_epochs or self.searcher.history.diverged(config_id)
+        return self.STOP if finished or self.done else self.PAUSE
+
+    def on_trial_error(self, tune_controller, trial: Trial) -> None:
+        """Its worker died: what it told stays, and it can be chosen again if Tune keeps the trial."""
+        self._free(trial)
+
+    def on_trial_complete(self, tune_controller, trial: Trial, result) -> None:
+        self._free(trial)
+
+    def on_trial_remove(self, tune_controller, trial: Trial) -> None:
+        self._free(trial)
+
+    def choose_trial_to_run(self, tune_controller) -> Trial | None:
+        self._decide()
+        for config_id in self.running:
+            trial = self.trials.get(config_id)
+            if trial is not None and trial.status in (Trial.PENDING, Trial.PAUSED):
+                return trial
+        return None
+
+    def debug_string(self) -> str:
+        return f"FMS: {self.searcher.spent} of {self.searcher.budget} epochs"
+
+    def _decide(self) -> None:
+        """Ask until all workers have something to do. Asks again only when a result made room."""
+        while len(self.running) < self.workers and not self.done:
+            suggestion = self.searcher.ask()
+            if suggestion is None:
+                self.done = not self.running
+                return
+            self.running[suggestion.config_id] = suggestion.to_epoch
+
+    def _free(self, trial: Trial) -> None:
+        config_id = int(trial.config[ID])
+        self.running.pop(config_id, None)
+        self.searcher.release(config_id)
+
+
+class SpentStopper(tune.Stopper):
+    """Ends the whole run when the scheduler has nothing more to do: else paused trials would wait forever."""
+
+    def __init__(self, scheduler: FMSScheduler):
+        self.scheduler = scheduler
+
+    def __call__(self, trial_id, result) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.scheduler.done
+
+
+class FMSTrainable(tune.Trainable):
+    """A training of one epoch a step, that Tune pauses and resumes; for any `Task` of `forecasting_model_search.live`.
+
+    Hyperparameters beside the task's own: `fms_config_id`; `task` and `store` come by `tune.with_parameters`.
+    """
+
+    def setup(self, config: dict[str, Any], task: Any = None, store: CheckpointStore | None = None) -> None:
+        if task is None or store is None:
+            raise ValueError("give the task and the store: tune.with_parameters(FMSTrainable, task=..., store=...)")
+        self.task, self.store = task, store
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """The actor is used again for another configuration."""
+        self.config_id = int(new_config[ID])
+        self.params = {k: v for k, v in new_config.items() if k != ID}
+        self.epoch = 0
+        return True
+
+    def step(self) -> dict[str, Any]:
+        state = self.store.state(self.config_id, self.epoch) if self.epoch else None
+        (done,) = self.task.train(self.params, self.epoch, self.epoch + 1, state)
+        self.store.put(self.config_id, done.epoch, done.state)
+        self.epoch = done.epoch
+        return {"score": done.score, ID: self.config_id}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        return {"epoch": self.epoch}  # the weights are in the store
+
+    def load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.epoch = int(checkpoint["epoch"])
+
+
+def trial_configs(searcher: ForecastingModelSearch) -> dict[str, Any]:
+    """Tune's `param_space` of one trial for each configuration that the searcher knows."""
+    names = next(iter(searcher.params.values()))
+    space = {ID: tune.grid_search(sorted(searcher.params))}
+    for name in names:  # looked up when the trial is made, by the number that it was given
+        space[name] = tune.sample_from(_Lookup({i: params[name] for i, params in searcher.params.items()}))
+    return space
+
+
+class _Lookup:
+    def __init__(self, values: dict[int, Any]):
+        self.values = values
+
+    def __call__(self, config: dict[str, Any]) -> Any:
+        return self.values[int(config[ID])]

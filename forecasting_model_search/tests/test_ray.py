@@ -1,0 +1,63 @@
+"""A real run of Ray Tune: slices are paused and resumed, every epoch counts once, and the budget adds up."""
+
+import os
+
+import pytest
+from conftest import QUICK
+
+from forecasting_model_search import ForecastingModelSearch, SurrogateSettings
+from forecasting_model_search.live import DigitsTask
+
+ray = pytest.importorskip("ray", reason="the extra ray is not installed")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "OMP_NUM_THREADS": "1"}
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    yield tmp_path_factory.mktemp("ray")
+    ray.shutdown()
+
+
+def test_a_run_of_tune_pauses_and_resumes_trials_and_spends_the_budget(cluster):
+    from ray import tune
+
+    from forecasting_model_search.engines.ray import FMSScheduler, FMSTrainable, SpentStopper, trial_configs
+
+    task = DigitsTask(networks=3, zoo_epochs=2)
+    store = task.store(cluster / "checkpoints")
+    pool = [{"start": k, "learning_rate": 0.01 * (k + 1), "momentum": 0.5, "weight_decay": 1e-4, "batch_size": 16} for k in range(3)]
+    searcher = ForecastingModelSearch(
+        task.space, 4, budget=7, pool=pool, checkpoints=store, start=task.start, fitting=QUICK,
+        surrogate=SurrogateSettings("stat"),
+    )  # fmt: skip
+    scheduler = FMSScheduler(searcher, workers=1)
+    tuner = tune.Tuner(
+        tune.with_parameters(FMSTrainable, task=task, store=store),
+        param_space=trial_configs(searcher),
+        tune_config=tune.TuneConfig(scheduler=scheduler, reuse_actors=True),
+        run_config=tune.RunConfig(storage_path=str(cluster), name="fms", stop=SpentStopper(scheduler), verbose=0),
+    )
+    results = tuner.fit()
+    assert not results.errors
+    told = searcher.history.state_dict()["told"]
+    assert len(told) == len({(i, j) for i, j, _ in told}) == searcher.spent == 7
+    assert scheduler.done and searcher.pending == {}
+    for config_id, epoch, score in told:  # each is the epoch of a training that was never paused
+        *_, last = task.train(pool[config_id], 0, epoch, None)
+        assert score == pytest.approx(last.score, abs=1e-6)
+
+
+def test_a_trial_without_a_number_and_a_trainable_without_a_task_are_refused():
+    from ray.tune.experiment import Trial
+
+    from forecasting_model_search.engines.ray import FMSScheduler, FMSTrainable
+
+    class Bare:
+        config = {"x": 1}  # noqa: RUF012
+
+    with pytest.raises(ValueError, match="no 'fms_config_id'"):
+        FMSScheduler(None).on_trial_add(None, Bare())
+    with pytest.raises(ValueError, match="give the task and the store"):
+        FMSTrainable.setup(object.__new__(FMSTrainable), {})
+    assert Trial.PAUSED == "PAUSED"
