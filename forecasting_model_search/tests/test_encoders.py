@@ -97,7 +97,7 @@ def test_the_dense_path_is_the_scatter_path_over_mixed_architectures():
     for encoder in (dense, scatter):
         encoder(checkpoints).square().sum().backward()
         gradients.append(torch.cat([p.grad.flatten() for p in encoder.parameters() if p.grad is not None]))
-    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-3)
+    torch.testing.assert_close(*gradients, atol=1e-4 * float(gradients[0].abs().max()), rtol=1e-3)  # sums of 1e3 edges
 
 
 def test_mixed_architectures_come_back_in_their_order():

@@ -20,29 +20,30 @@ def cluster(tmp_path_factory):
 
 
 def test_a_run_of_tune_pauses_and_resumes_trials_and_spends_the_budget(cluster):
-    from ray import tune
-
-    from forecasting_model_search.engines.ray import FMSScheduler, FMSTrainable, SpentStopper, trial_configs
+    from forecasting_model_search.engines.ray import fms_tuner
 
     task = DigitsTask(networks=3, zoo_epochs=2)
     store = task.store(cluster / "checkpoints")
-    pool = [{"start": k, "learning_rate": 0.01 * (k + 1), "momentum": 0.5, "weight_decay": 1e-4, "batch_size": 16} for k in range(3)]
+    pool = [
+        {"start": k, "learning_rate": 0.01 * (k + 1), "momentum": 0.5, "weight_decay": 1e-4, "batch_size": 16}
+        for k in range(3)
+    ]
     searcher = ForecastingModelSearch(
-        task.space, 4, budget=7, pool=pool, checkpoints=store, start=task.start, fitting=QUICK,
+        task.space,
+        4,
+        budget=7,
+        pool=pool,
+        checkpoints=store,
+        start=task.start,
+        fitting=QUICK,
         surrogate=SurrogateSettings("stat"),
-    )  # fmt: skip
-    scheduler = FMSScheduler(searcher, workers=1)
-    tuner = tune.Tuner(
-        tune.with_parameters(FMSTrainable, task=task, store=store),
-        param_space=trial_configs(searcher),
-        tune_config=tune.TuneConfig(scheduler=scheduler, reuse_actors=True),
-        run_config=tune.RunConfig(storage_path=str(cluster), name="fms", stop=SpentStopper(scheduler), verbose=0),
     )
+    tuner = fms_tuner(searcher, task, store, str(cluster))
     results = tuner.fit()
     assert not results.errors
     told = searcher.history.state_dict()["told"]
     assert len(told) == len({(i, j) for i, j, _ in told}) == searcher.spent == 7
-    assert scheduler.done and searcher.pending == {}
+    assert searcher.ask() is None and searcher.pending == {}
     for config_id, epoch, score in told:  # each is the epoch of a training that was never paused
         *_, last = task.train(pool[config_id], 0, epoch, None)
         assert score == pytest.approx(last.score, abs=1e-6)

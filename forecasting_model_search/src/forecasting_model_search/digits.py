@@ -83,7 +83,7 @@ class DeepSet(nn.Module):
         self.register_buffer("grid", grid, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        points = torch.cat([x[..., None], self.grid.expand(x.shape[0], -1, -1)], -1)  # (B, 64, 3)
+        points = torch.stack([x, 0 * x + self.grid[:, 0], 0 * x + self.grid[:, 1]], -1)  # (B, 64, 3)
         return self.head(self.hidden(self.point(points).relu()).relu().mean(1))
 
 

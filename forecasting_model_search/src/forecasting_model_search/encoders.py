@@ -52,20 +52,20 @@ class FlatEncoder(WeightEncoder):
     """All weights in a row, zeros behind them to a common length, and one linear layer. Not permutation-invariant.
 
     Args:
-        parameters: the common length; longer networks are refused.
+        length: the common one; longer networks are refused.
         out: size of the embedding.
     """
 
-    def __init__(self, parameters: int, out: int = 128):
+    def __init__(self, length: int, out: int = 128):
         super().__init__()
-        self.parameters, self.out = parameters, out
-        self.linear = nn.Linear(parameters, out)
+        self.length, self.out = length, out
+        self.linear = nn.Linear(length, out)
 
     def encode(self, stack: Stack) -> Tensor:
         row = torch.cat([tensor.flatten(1) for tensor in stack.weights.values()], 1)  # (B, P)
-        if row.shape[1] > self.parameters:
-            raise ValueError(f"FLAT was made for up to {self.parameters} parameters, got a network of {row.shape[1]}")
-        return self.linear(nn.functional.pad(row, (0, self.parameters - row.shape[1])))
+        if row.shape[1] > self.length:
+            raise ValueError(f"FLAT was made for up to {self.length} parameters, got a network of {row.shape[1]}")
+        return self.linear(nn.functional.pad(row, (0, self.length - row.shape[1])))
 
 
 class StatEncoder(WeightEncoder):

@@ -36,12 +36,12 @@ class ReplaySettings:
     fits. initial: random configurations that FMS and DyHPO start with."""
 
     budget: int = 100
-    steps: int = 80
+    steps: int = 100
     rate: float = 5e-3
     rows: int = 64
     graphs: int = 24
-    growth: float = 2.0
-    initial: int = 4
+    growth: float = 1.4
+    initial: int = 2
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ trained again.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,9 @@ def open_storage(url: str, heartbeat: int = 2, grace: int = 6) -> BaseStorage:
         return JournalStorage(JournalFileBackend(url.removeprefix("journal:///")))
     if "://" not in url:
         raise ValueError(f"expected a URL such as sqlite:///study.db or journal:///study.log, got {url!r}")
-    return RDBStorage(url, heartbeat_interval=heartbeat, grace_period=grace)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of heartbeats
+        return RDBStorage(url, heartbeat_interval=heartbeat, grace_period=grace)
 
 
 def suggest(trial: optuna.Trial, name: str, distribution: optuna.distributions.BaseDistribution) -> Any:
@@ -137,13 +140,13 @@ class FMSSampler(optuna.samplers.BaseSampler):
             optuna.TrialPruned: the budget is spent, there is nothing to do.
             ValueError: the trial was not sampled by an FMSSampler.
         """
+        params = {name: suggest(trial, name, d) for name, d in self.distributions.items()}  # the decision falls here
         claim = trial.study.get_trials(deepcopy=False)[trial.number].user_attrs.get(SLICE)
         if claim is None:
             raise ValueError(f"trial {trial.number} has no slice: was the study made with this sampler?")
         if not claim:
             raise optuna.TrialPruned("the budget is spent")
         config_id, first, last = claim
-        params = {name: suggest(trial, name, d) for name, d in self.distributions.items()}
         state = None
         if first:
             if self.checkpoints is None:

@@ -1,7 +1,8 @@
 """FMS as a Ray Tune scheduler: trials are configurations that are paused after every slice and go on when they are chosen.
 
 Tune asks `choose_trial_to_run` several times for one result, and a chosen paused trial is pending before it runs. So what is to
-run is decided once a result, from the searcher's own records, and only looked up when Tune asks.
+run is decided once a result, from the searcher's own records, and only looked up when Tune asks. Tune also starts every pending
+trial for which there is room, wanted or not; so `FMSTrials` makes a trial only when its configuration is to be started.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
 
 from ..checkpoints import CheckpointStore
 from ..search import ForecastingModelSearch
@@ -20,14 +22,10 @@ ID = "fms_config_id"  # of a configuration, among a trial's hyperparameters
 
 
 class FMSScheduler(TrialScheduler):
-    """Decides which paused or new trial runs next.
-
-    Each trial's hyperparameters must hold `fms_config_id`, such as tune.grid_search(list(range(n))) or by
-    `trial_configs`; the trainables write checkpoints to the store that the searcher reads.
+    """Decides which paused or new trial runs next; goes with `FMSTrials`, which makes the trials.
 
     Args:
-        searcher: knows the configurations (its pool, in the order of their numbers). metric: of the results, its score.
-        workers: trials that run at once.
+        searcher: decides. metric: of the results, its score. workers: trials that run at once.
     """
 
     def __init__(self, searcher: ForecastingModelSearch, metric: str = "score", workers: int = 1):
@@ -46,7 +44,7 @@ class FMSScheduler(TrialScheduler):
 
     def on_trial_add(self, tune_controller, trial: Trial) -> None:
         if ID not in trial.config:
-            raise ValueError(f"the trial {trial} has no {ID!r} among its hyperparameters: use trial_configs()")
+            raise ValueError(f"the trial {trial} has no {ID!r} among its hyperparameters: its trials come from FMSTrials")
         self.trials[int(trial.config[ID])] = trial
 
     def on_trial_result(self, tune_controller, trial: Trial, result: Mapping[str, Any]) -> str:
@@ -70,6 +68,11 @@ class FMSScheduler(TrialScheduler):
 
     def on_trial_remove(self, tune_controller, trial: Trial) -> None:
         self._free(trial)
+
+    def new_configuration(self) -> int | None:
+        """One that is to be started and has no trial yet."""
+        self._decide()
+        return next((i for i in self.running if i not in self.trials), None)
 
     def choose_trial_to_run(self, tune_controller) -> Trial | None:
         self._decide()
@@ -143,18 +146,42 @@ class FMSTrainable(tune.Trainable):
         self.epoch = int(checkpoint["epoch"])
 
 
-def trial_configs(searcher: ForecastingModelSearch) -> dict[str, Any]:
-    """Tune's `param_space` of one trial for each configuration that the searcher knows."""
-    names = next(iter(searcher.params.values()))
-    space = {ID: tune.grid_search(sorted(searcher.params))}
-    for name in names:  # looked up when the trial is made, by the number that it was given
-        space[name] = tune.sample_from(_Lookup({i: params[name] for i, params in searcher.params.items()}))
-    return space
+class FMSTrials(Searcher):
+    """Makes a trial when, and only when, the scheduler wants to start its configuration."""
+
+    def __init__(self, scheduler: FMSScheduler):
+        super().__init__(metric=scheduler.metric, mode="max")
+        self.scheduler = scheduler
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        config_id = self.scheduler.new_configuration()
+        if config_id is not None:
+            return {ID: config_id, **self.scheduler.searcher.params[config_id]}
+        return Searcher.FINISHED if self.scheduler.done else None
+
+    def on_trial_complete(self, trial_id: str, result=None, error: bool = False) -> None:
+        """Results reach the searcher through the scheduler."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """The searcher's own state is saved by its owner."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """See save."""
 
 
-class _Lookup:
-    def __init__(self, values: dict[int, Any]):
-        self.values = values
+def fms_tuner(
+    searcher: ForecastingModelSearch, task: Any, store: CheckpointStore, folder: str, workers: int = 1, name: str = "fms"
+) -> tune.Tuner:
+    """All of it put together: a Tuner that runs a search over a `Task`; `fit()` starts it.
 
-    def __call__(self, config: dict[str, Any]) -> Any:
-        return self.values[int(config[ID])]
+    Args:
+        store: a folder that all workers reach, the searcher's own. folder: where Tune keeps its results.
+    """
+    scheduler = FMSScheduler(searcher, workers=workers)
+    return tune.Tuner(
+        tune.with_parameters(FMSTrainable, task=task, store=store),
+        tune_config=tune.TuneConfig(
+            scheduler=scheduler, search_alg=FMSTrials(scheduler), num_samples=-1, reuse_actors=True
+        ),
+        run_config=tune.RunConfig(storage_path=folder, name=name, stop=SpentStopper(scheduler), verbose=0),
+    )
