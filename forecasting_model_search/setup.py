@@ -5,7 +5,7 @@ from setuptools import find_packages, setup
 setup(
     name="forecasting-model-search",
     version="0.1.0",
-    description="Hyperparameter optimisation that reads the checkpoints: deep-kernel GPs on learning curves and weights",
+    description="Hyperparameter optimisation that reads the checkpoints: deep-kernel GPs on curves and weights",
     long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",

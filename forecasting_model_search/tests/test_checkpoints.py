@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from conftest import random_state, small_mlp
 
+from conftest import random_state, small_mlp
 from forecasting_model_search import CheckpointStore, FolderStore, Retention
 
 

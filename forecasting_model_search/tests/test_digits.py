@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from conftest import QUICK
 
+from conftest import QUICK
 from forecasting_model_search import ForecastingModelSearch, SurrogateSettings
 from forecasting_model_search.digits import (
     HubSettings,
@@ -76,7 +76,9 @@ def test_networks_of_a_stack_train_as_if_each_were_alone():
     for i in (0, 5):
         row = hub.configs.iloc[i]
         weights = {k: v[None] for k, v in start_weights(zoo, int(row["start"]), 0).items()}
-        alone = StackedSGD(ARCHITECTURES["mlp"](), weights, [row["learning_rate"]], [row["momentum"]], [row["weight_decay"]])
+        alone = StackedSGD(
+            ARCHITECTURES["mlp"](), weights, [row["learning_rate"]], [row["momentum"]], [row["weight_decay"]]
+        )
         for epoch in range(3):
             alone.epoch(split.target, epoch_orders([100], [int(row["batch_size"])], [(0, 6, i)], epoch))
         for name, tensor in alone.state(0).items():
@@ -96,7 +98,13 @@ def test_a_race_that_was_stopped_goes_on_where_it_was(task, tmp_path):
     def searcher():
         store = task.store()
         made = ForecastingModelSearch(
-            task.space, 4, 8, checkpoints=store, start=task.start, fitting=QUICK, surrogate=SurrogateSettings("gmn", width=4)
+            task.space,
+            4,
+            8,
+            checkpoints=store,
+            start=task.start,
+            fitting=QUICK,
+            surrogate=SurrogateSettings("gmn", width=4),
         )
         return made, store
 

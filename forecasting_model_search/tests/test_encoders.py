@@ -1,11 +1,12 @@
-"""Embeddings of weights: true symmetries do not change GMN, STAT and NFN; they change FLAT; shuffles change the function."""
+"""Embeddings of weights: true symmetries do not change GMN, STAT and NFN; they change FLAT; shuffles change the
+function."""
 
 import pytest
 import torch
-from conftest import checkpoint_of, random_state, small_mlp
 from torch import nn
 from torch.func import functional_call
 
+from conftest import checkpoint_of, random_state, small_mlp
 from forecasting_model_search import FlatEncoder, GraphEncoder, NFNEncoder, NoEncoder, StatEncoder, model_to_graph
 from forecasting_model_search.digits import DeepSet, cnn, mlp
 from forecasting_model_search.graph_encoder import ScatterGraphEncoder

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from conftest import small_hub
 
+from conftest import small_hub
 from forecasting_model_search import FitSettings, SurrogateSettings, fit, make_surrogate
 from forecasting_model_search.fitting import embeddings, scale_gradient
 from forecasting_model_search.forecast import observe, points_of
@@ -15,7 +15,9 @@ def problem(encoder="gmn", seed=0):
     history = observe(hub, range(6), [3] * 6)
     rows = history.rows()
     inputs = RowBuilder(points_of(hub), hub.epochs, hub.checkpoints).inputs(history, rows)
-    gp = make_surrogate(SurrogateSettings(encoder, width=4), hub.space.width, list(hub.checkpoints.graphs.values()), seed)
+    gp = make_surrogate(
+        SurrogateSettings(encoder, width=4), hub.space.width, list(hub.checkpoints.graphs.values()), seed
+    )
     return gp, inputs, scores_of(rows)
 
 
@@ -36,7 +38,8 @@ def test_gradient_caching_with_all_graphs_is_the_exact_gradient():
 
 
 def test_a_cached_gradient_is_right_on_average():
-    """Over all minibatches of one graph, with a cache that is up to date, its mean is the exact gradient of the encoder."""
+    """Over all minibatches of one graph, with a cache that is up to date, its mean is the exact gradient of the
+    encoder."""
     gp, inputs, scores = problem()
     gp.standardise(scores)
     gp.loss(inputs, scores).backward()
@@ -53,7 +56,9 @@ def test_a_cached_gradient_is_right_on_average():
 
 
 @pytest.mark.parametrize("encoder", ["none", "flat", "stat", "nfn", "gmn"])
-@pytest.mark.parametrize("settings", [FitSettings(30, 1e-2), FitSettings(30, 1e-2, rows=8), FitSettings(30, 1e-2, graphs=6)])
+@pytest.mark.parametrize(
+    "settings", [FitSettings(30, 1e-2), FitSettings(30, 1e-2, rows=8), FitSettings(30, 1e-2, graphs=6)]
+)
 def test_the_likelihood_rises_and_the_weights_are_used(encoder, settings):
     gp, inputs, scores = problem(encoder)
     losses = fit(gp, inputs, scores, settings, torch.Generator().manual_seed(0))

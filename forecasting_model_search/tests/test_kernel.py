@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from forecasting_model_search.kernel import JITTERS, NotPositiveDefiniteError, Posterior, RBFProcess, cholesky_with_jitter
+from forecasting_model_search.kernel import (
+    JITTERS,
+    NotPositiveDefiniteError,
+    Posterior,
+    RBFProcess,
+    cholesky_with_jitter,
+)
 
 
 def process(lengthscale=0.8, signal=1.7, noise=0.3, mean=0.4):

@@ -8,9 +8,9 @@ import time
 
 import optuna
 import pytest
-from conftest import QUICK
 from optuna.trial import TrialState
 
+from conftest import QUICK
 from forecasting_model_search import SurrogateSettings
 from forecasting_model_search.baselines import to_optuna
 from forecasting_model_search.engines.optuna import SLICE, FMSSampler, open_storage
@@ -24,7 +24,8 @@ from forecasting_model_search.engines.optuna import FMSSampler, open_storage
 from forecasting_model_search.live import DigitsTask
 url, folder, budget, hang, seed = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "hang", int(sys.argv[5])
 task = DigitsTask(networks=3, zoo_epochs=2)
-sampler = FMSSampler(to_optuna(task.space), 4, budget, task.store(folder), hidden=("start",), start=task.start, seed=seed,
+sampler = FMSSampler(to_optuna(task.space), 4, budget, task.store(folder), hidden=("start",), start=task.start,
+seed=seed,
                      surrogate=SurrogateSettings("stat"), fitting=FitSettings(steps=4))
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 study = optuna.create_study(study_name="fms", storage=open_storage(url, 1, 3), direction="maximize", sampler=sampler,

@@ -3,8 +3,8 @@
 import os
 
 import pytest
-from conftest import QUICK
 
+from conftest import QUICK
 from forecasting_model_search import ForecastingModelSearch, SurrogateSettings
 from forecasting_model_search.live import DigitsTask
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import QUICK, random_state, small_hub, small_mlp
 
+from conftest import QUICK, random_state, small_hub, small_mlp
 from forecasting_model_search import (
     CheckpointStore,
     Float,
@@ -193,7 +193,9 @@ def test_fantasies_of_pending_slices_leave_no_trace(hub):
     searcher = searcher_on(hub, "none", budget=20)
     for _ in range(3):
         suggestion = searcher.ask()
-        searcher.tell(suggestion.config_id, suggestion.to_epoch, hub.curves[suggestion.config_id, suggestion.to_epoch - 1])
+        searcher.tell(
+            suggestion.config_id, suggestion.to_epoch, hub.curves[suggestion.config_id, suggestion.to_epoch - 1]
+        )
     searcher.ask()
     known = searcher._gp.known
     searcher.ask()
@@ -215,7 +217,9 @@ def test_an_update_between_fits_extends_to_what_conditioning_anew_gives(hub):
 def test_one_candidate_alone_is_predicted_as_in_a_batch(hub):
     searcher = searcher_on(hub, "gmn", budget=10)
     replay(hub, searcher)
-    rows = [Row(i, searcher.history.reached(i), 5, math.nan) for i in range(len(hub)) if searcher.history.reached(i) < 5]
+    rows = [
+        Row(i, searcher.history.reached(i), 5, math.nan) for i in range(len(hub)) if searcher.history.reached(i) < 5
+    ]
     builder = searcher._builder()
     together = searcher._gp.posterior(builder.inputs(searcher.history, rows))[0]
     alone = torch.cat([searcher._gp.posterior(builder.inputs(searcher.history, [row]))[0] for row in rows])

@@ -1,6 +1,7 @@
 """What FMS is compared with, all with the same ask and tell on the same pool: random search, ASHA, GP-EI, and Optuna's.
 
-Optuna's samplers propose points of the space; the nearest configuration of the pool that was not taken yet stands for them.
+Optuna's samplers propose points of the space; the nearest configuration of the pool that was not taken yet stands for
+them.
 """
 
 from __future__ import annotations
@@ -130,8 +131,8 @@ class ASHA(PoolSearch):
 
 
 class GPEI(PoolSearch):
-    """Black-box Bayesian optimisation: a Gaussian process of the best score on the hyperparameters, expected improvement;
-    every configuration is trained to the end. One length scale a column, by marginal likelihood.
+    """Black-box Bayesian optimisation: a Gaussian process of the best score on the hyperparameters, expected
+    improvement; every configuration is trained to the end. One length scale a column, by marginal likelihood.
 
     Args:
         initial: random configurations first. steps: of Adam, at each fit.

@@ -1,7 +1,7 @@
 """Stores of checkpoints: in memory, or one safetensors file each, with a limit on how many are kept.
 
-A checkpoint is named by configuration and epoch. Files are written under another name and renamed, so a killed writer leaves
-no half of one. `Retention` says which may go.
+A checkpoint is named by configuration and epoch. Files are written under another name and renamed, so a killed writer
+leaves no half of one. `Retention` says which may go.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class CheckpointStore:
     def graph(self, config_id: int) -> ParameterGraph:
         name = self.architecture_of.get(config_id, "")
         if name not in self.graphs:
-            raise ValueError(f"configuration {config_id}: unknown architecture {name!r}, known: {', '.join(self.graphs)}")
+            raise ValueError(
+                f"configuration {config_id}: unknown architecture {name!r}, known: {', '.join(self.graphs)}"
+            )
         return self.graphs[name]
 
     def put(self, config_id: int, epoch: int, weights: State) -> None:
@@ -134,7 +136,8 @@ class FolderStore(CheckpointStore):
 
 
 def first_and_last(places: list[Place]) -> set[Place]:
-    """Keep what a training needs to go on: of each configuration the last checkpoint, and the one that it starts from."""
+    """Keep what a training needs to go on: of each configuration the last checkpoint, and the one that it
+    starts from."""
     last: dict[int, int] = {}
     for config_id, epoch in places:
         last[config_id] = max(epoch, last.get(config_id, 0))

@@ -29,8 +29,8 @@ def read_json(path: Path, what: str) -> Any:
 def read_taskset(path: str | Path, split: str = "valid", diverged_above: float = 10.0) -> ModelHub:
     """One TaskSet task: a JSON list of {hp, train, valid, test: {loss: [...]}}. Scores are negative losses.
 
-    The first loss is before training. A run has diverged from where its loss is not finite or above `diverged_above` times the
-    median loss before training: values reach 1e34, and nothing can be learned from how large they are.
+    The first loss is before training. A run has diverged from where its loss is not finite or above `diverged_above`
+    times the median loss before training: values reach 1e34, and nothing can be learned from how large they are.
 
     Args:
         split: train, valid or test, whose losses count.

@@ -1,13 +1,15 @@
 """A zoo of small networks on scikit-learn's digits, and a hub that fine-tunes them: the embedded default.
 
-Zoo: networks trained upstream with random scale, rate, weight decay, data and length, good and bad. Hub: each configuration
-takes one of them with a new head and fine-tunes it on 100 other images. Only the weights tell a good start from a bad one.
-Hundreds train at once under vmap; order of the data depends on (seed, configuration, epoch) alone, so that one that was stopped
-goes on as if it had not been.
+Zoo: networks trained upstream with random scale, rate, weight decay, data and length, good and bad. Hub: each
+    configuration
+takes one of them with a new head and fine-tunes it on 100 other images. Only the weights tell a good start from a bad
+one. Hundreds train at once under vmap; order of the data depends on (seed, configuration, epoch) alone, so that one
+that was stopped goes on as if it had not been.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -57,7 +59,7 @@ def split_digits(seed: int, target: int = 100) -> DigitsSplit:
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     x, y = torch.tensor(images, dtype=torch.float32)[order] / 8 - 1, torch.tensor(labels)[order]
     ends = [0, 800, 800 + target, 800 + target + 547, len(x)]
-    parts = [Images(x[a:b], y[a:b]) for a, b in zip(ends, ends[1:], strict=False)]
+    parts = [Images(x[a:b], y[a:b]) for a, b in itertools.pairwise(ends)]
     return DigitsSplit(*parts)
 
 
@@ -112,8 +114,8 @@ Weights = dict[str, Tensor]
 
 
 class Orders(NamedTuple):
-    """Batches of K trainings for one epoch. index: (steps, K, widest batch). share: alike, the weight of each example in
-    the loss, 0 where a batch is smaller or a training already done with its epoch."""
+    """Batches of K trainings for one epoch. index: (steps, K, widest batch). share: alike, the weight of each example
+    in the loss, 0 where a batch is smaller or a training already done with its epoch."""
 
     index: Tensor
     share: Tensor
@@ -122,8 +124,8 @@ class Orders(NamedTuple):
 def epoch_orders(
     sizes: list[int], batches: list[int], seeds: list[tuple[int, ...]], epoch: int, passes: list[int] | None = None
 ) -> Orders:
-    """Each training's own shuffled batches. `sizes`: examples of each; `seeds`: what its order depends on; `passes`: how often
-    it goes through its examples in this epoch, once if not given."""
+    """Each training's own shuffled batches. `sizes`: examples of each; `seeds`: what its order depends on; `passes`:
+    how often it goes through its examples in this epoch, once if not given."""
     passes = passes or [1] * len(sizes)
     steps = max(-(-size * p // batch) for size, batch, p in zip(sizes, batches, passes, strict=True))
     widest = max(batches)
@@ -143,7 +145,8 @@ class StackedSGD:
     """K networks of one architecture that train by SGD with momentum at once, each with its own data and settings.
 
     Args:
-        network: the architecture. weights: name -> (K, ...). rates, momenta, decays: (K,). momentum: buffers to go on with.
+        network: the architecture. weights: name -> (K, ...). rates, momenta, decays: (K,). momentum: buffers to go on
+            with.
     """
 
     def __init__(self, network: nn.Module, weights: Weights, rates, momenta, decays, momentum: Weights | None = None):
@@ -260,7 +263,9 @@ def start_weights(zoo: Zoo, start: int, seed: int) -> Weights:
     return with_new_head(ARCHITECTURES[zoo.architecture[start]](), zoo.states[start], (seed, 5, start))
 
 
-def fine_tuning(zoo: Zoo, configs: pd.DataFrame, seed: int, momentum: Weights | None = None, weights=None) -> StackedSGD:
+def fine_tuning(
+    zoo: Zoo, configs: pd.DataFrame, seed: int, momentum: Weights | None = None, weights=None
+) -> StackedSGD:
     """All configurations, of one architecture, ready to train."""
     network = ARCHITECTURES[configs["architecture"].iloc[0]]()
     if weights is None:
@@ -303,7 +308,9 @@ def build_hub(split: DigitsSplit, zoo: Zoo, settings: HubSettings, seed: int) ->
     return ModelHub(shown, curves, store, starts, SearchSpace(domains), tests, f"digits-{seed}")
 
 
-def digits_hub(seed: int, zoo: ZooSettings = ZooSettings(), hub: HubSettings = HubSettings(), target: int = 100) -> ModelHub:  # noqa: B008
+def digits_hub(
+    seed: int, zoo: ZooSettings = ZooSettings(), hub: HubSettings = HubSettings(), target: int = 100
+) -> ModelHub:
     """Split, zoo and hub of one seed."""
     split = split_digits(seed, target)
     return build_hub(split, build_zoo(split, zoo, seed), hub, seed)

@@ -1,4 +1,5 @@
-"""Embeddings of checkpoints for the deep kernel: none (DyHPO), FLAT, STAT and NFN. The graph metanetwork has its own file.
+"""Embeddings of checkpoints for the deep kernel: none (DyHPO), FLAT, STAT and NFN. The graph metanetwork has its own
+file.
 
 Every encoder maps stacks of checkpoints to (n, out). `out` is 0 where weights are not looked at.
 """
@@ -105,10 +106,12 @@ class StatEncoder(WeightEncoder):
 
 
 class NPLinear(nn.Module):
-    """Linear map of weights and biases that commutes with permutations of hidden neurons (neural functional network, NP).
+    """Linear map of weights and biases that commutes with permutations of hidden neurons (neural functional network,
+    NP).
 
-    A weight W_l (B, c, out, in) receives itself, its row and column means, its mean, the column means of the layer above, the
-    row means of the layer below, the bias beside and below it; a bias receives itself, the mean of its row, and its mean.
+    A weight W_l (B, c, out, in) receives itself, its row and column means, its mean, the column means of the layer
+    above, the row means of the layer below, the bias beside and below it; a bias receives itself, the mean of its row,
+    and its mean.
     """
 
     def __init__(self, layers: int, inputs: int, outputs: int):

@@ -1,7 +1,8 @@
 """Fitting the deep kernel by its marginal likelihood: full batch, subsets of rows, or with gradient caching.
 
 Gradient caching: the likelihood is of all rows, their embeddings come from a cache, and only a minibatch of graphs is
-embedded anew and back-propagated through, its gradient scaled up to all. With a minibatch of all rows it is the exact gradient.
+embedded anew and back-propagated through, its gradient scaled up to all. With a minibatch of all rows it is the exact
+gradient.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ class FitSettings:
     graphs: int = 0
 
 
-def fit(gp: DeepKernelGP, inputs: Inputs, scores: Tensor, settings: FitSettings, generator: torch.Generator) -> list[float]:
+def fit(
+    gp: DeepKernelGP, inputs: Inputs, scores: Tensor, settings: FitSettings, generator: torch.Generator
+) -> list[float]:
     """Minimise the loss from where the parameters are, then condition on all rows. Returns the losses.
 
     A step whose kernel matrix is not positive definite ends the fit with the last good parameters.
@@ -69,7 +72,8 @@ def subset(count: int, wanted: int, generator: torch.Generator) -> Tensor | None
 def embeddings(
     gp: DeepKernelGP, rows: Inputs, cache: Tensor | None, graphs: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor | None]:
-    """Embeddings (n, out) with a gradient through all rows, or through the `fresh` ones alone where there is a cache."""
+    """Embeddings (n, out) with a gradient through all rows, or through the `fresh` ones alone where there is a
+    cache."""
     if cache is None or not gp.encoder.out:
         return gp.encoder(rows.checkpoints), None
     fresh = subset(len(rows), graphs, generator)

@@ -1,24 +1,22 @@
-"""Do checkpoints help to forecast? A surrogate is fitted on some observed configurations and ranks others by what is to come.
+"""Do checkpoints help to forecast? A surrogate is fitted on some observed configurations and ranks others by what is
+to come.
 
-Some configurations are observed for a few epochs each. The others, each in a state of b epochs, are ranked by their predicted
-score at the next epoch and at the last; τ is against the truth, which the surrogate never sees.
+Some configurations are observed for a few epochs each. The others, each in a state of b epochs, are ranked by their
+predicted score at the next epoch and at the last; τ is against the truth, which the surrogate never sees.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from .checkpoints import CheckpointStore
-from .fitting import FitSettings, fit
 from .history import History, Row
 from .hub import ModelHub
-from .methods import SurrogateSettings, make_surrogate
 from .metrics import kendall_tau
-from .rows import RowBuilder, ToldCheckpoints, scores_of
+from .rows import RowBuilder, ToldCheckpoints
 from .surrogate import DeepKernelGP
 from .weights import Checkpoint
 
@@ -74,35 +72,6 @@ def points_of(hub: ModelHub, start_id: bool = False) -> dict[int, list[float]]:
     return points
 
 
-def fitted_surrogate(
-    hub: ModelHub,
-    history: History,
-    surrogate: SurrogateSettings,
-    fitting: FitSettings,
-    seed: int,
-    store=None,
-    start: DeepKernelGP | None = None,
-    start_id: bool = False,
-) -> tuple[DeepKernelGP, RowBuilder]:
-    """A surrogate fitted on all rows of a history, from new weights or from those of `start`."""
-    store = hub.checkpoints if store is None else store
-    looks = surrogate.encoder != "none"
-    points = points_of(hub, start_id)
-    builder = RowBuilder(
-        points, hub.epochs, ToldCheckpoints(store, history) if looks else None, surrogate.multi_horizon
-    )
-    graphs = sorted_graphs(hub)
-    gp = start or make_surrogate(surrogate, len(points[0]), graphs, seed)
-    rows = history.rows(None if surrogate.multi_horizon else (1,))
-    fit(gp, builder.inputs(history, rows), scores_of(rows), fitting, torch.Generator().manual_seed(seed))
-    return gp, builder
-
-
-def sorted_graphs(hub: ModelHub) -> list:
-    """The architectures of a hub, none for hubs of curves."""
-    return list(hub.checkpoints.graphs.values()) if hub.checkpoints is not None else []
-
-
 def rank_others(
     hub: ModelHub, gp: DeepKernelGP, builder: RowBuilder, others: Sequence[int], states: Sequence[int], store=None
 ) -> dict[str, float]:
@@ -110,7 +79,9 @@ def rank_others(
     seen = observe(hub, others, [max(states)] * len(others))
     store = hub.checkpoints if store is None else store
     looks = builder.checkpoints is not None
-    own = RowBuilder(builder.configs, hub.epochs, ToldCheckpoints(store, seen) if looks else None, builder.multi_horizon)
+    own = RowBuilder(
+        builder.configs, hub.epochs, ToldCheckpoints(store, seen) if looks else None, builder.multi_horizon
+    )
     found, cache = {}, {}
     for state in states:
         for target, epoch in (("next", state + 1), ("final", hub.epochs)):
@@ -118,21 +89,3 @@ def rank_others(
             mean, _ = gp.posterior(own.inputs(seen, rows), cache)
             found[f"{target}/{state}"] = kendall_tau(mean.tolist(), hub.curves[list(others), epoch - 1])
     return found
-
-
-def forecast_record(
-    hub: ModelHub,
-    method: str,
-    settings: ForecastSettings,
-    surrogate: SurrogateSettings,
-    fitting: FitSettings,
-    seed: int,
-) -> dict:
-    """One cell of the forecast table. `method`: an encoder's name, 'gmn shuffled', or 'none + start id'."""
-    history, others = split_observed(hub, settings, seed)
-    encoder, _, variant = method.partition(" ")
-    store = ShuffledStore(hub.checkpoints, len(hub), seed) if variant == "shuffled" else None
-    gp, builder = fitted_surrogate(
-        hub, history, replace(surrogate, encoder=encoder), fitting, seed, store, start_id=variant == "+ start id"
-    )
-    return {"method": method, "seed": seed, **rank_others(hub, gp, builder, others, settings.states, store)}

@@ -1,8 +1,9 @@
 """The permutation-invariant graph metanetwork (GMN): message passing over a network's own graph of parameters.
 
-With [a, b, e] the ends of an edge and the edge, Linear([a, b, e]) = A a + B b + C e: only C e costs as much as there are
-edges. Networks of equal architecture share one graph whose edges fill whole tensors (B, target, source, kernel), so nothing
-is gathered (dense path). `ScatterGraphEncoder` computes the same over lists of edges, of mixed architectures at once.
+With [a, b, e] the ends of an edge and the edge, Linear([a, b, e]) = A a + B b + C e: only C e costs as much as there
+are edges. Networks of equal architecture share one graph whose edges fill whole tensors (B, target, source, kernel),
+so nothing is gathered (dense path). `ScatterGraphEncoder` computes the same over lists of edges, of mixed
+architectures at once.
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ class GraphEncoder(WeightEncoder):
     Weights are divided by the standard deviation of their tensor, whose logarithm is a feature of the edge.
 
     Args:
-        width: h, of the features. blocks: of message passing. out: size of the embedding. frequency: standard deviation of
-            the frequencies in sin(Linear(value)). spread: read out the standard deviation over edges beside the mean.
+        width: h, of the features. blocks: of message passing. out: size of the embedding. frequency: standard
+            deviation of the frequencies in sin(Linear(value)). spread: read out the standard deviation over edges
+            beside the mean.
     """
 
     def __init__(self, width: int = 8, blocks: int = 2, out: int = 32, frequency: float = 1.5, spread: bool = True):
@@ -117,7 +119,9 @@ class GraphEncoder(WeightEncoder):
         normed = [block.node_norm(v) for v in nodes]
         new_edges, sums, counts = [], [0] * len(nodes), [0] * len(nodes)
         for joint, e in zip(graph.joints, edges, strict=True):
-            source = normed[joint.source][:, :, None, None] if joint.one_to_one else normed[joint.source][:, None, :, None]
+            source = (
+                normed[joint.source][:, :, None, None] if joint.one_to_one else normed[joint.source][:, None, :, None]
+            )
             target = normed[joint.target][:, :, None, None]
             changed = block.edge_change(e, block.from_source(source), block.from_target(target))
             new_edges.append(e + block.edge_out(silu(changed)))

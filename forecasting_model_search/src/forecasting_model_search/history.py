@@ -1,6 +1,7 @@
 """What a search was told, and the rows that it makes of it. Nothing that was not told can be read from here.
 
-A row is one thing the surrogate learns from: the configuration, its curve and its checkpoint up to some state, and a later
+A row is one thing the surrogate learns from: the configuration, its curve and its checkpoint up to some state, and a
+    later
 epoch whose score is known. One-step rows go from j − 1 to j; multi-horizon rows from any earlier state b < j.
 """
 
@@ -12,7 +13,8 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """Configuration, state (epochs trained, whose checkpoint and curve are inputs), epoch predicted, its score or NaN."""
+    """Configuration, state (epochs trained, whose checkpoint and curve are inputs), epoch predicted, its score
+    or NaN."""
 
     config_id: int
     state: int
@@ -49,9 +51,13 @@ class History:
         """
         reached = self.reached(config_id)
         if config_id in self._diverged:
-            raise ValueError(f"configuration {config_id} diverged at epoch {self._diverged[config_id]}: nothing follows")
+            raise ValueError(
+                f"configuration {config_id} diverged at epoch {self._diverged[config_id]}: nothing follows"
+            )
         if epoch != reached + 1:
-            raise ValueError(f"configuration {config_id} is at epoch {reached}, expected {reached + 1} next, got {epoch}")
+            raise ValueError(
+                f"configuration {config_id} is at epoch {reached}, expected {reached + 1} next, got {epoch}"
+            )
         if epoch > self.max_epochs:
             raise ValueError(f"configuration {config_id}: epoch {epoch} is above max_epochs = {self.max_epochs}")
         if math.isfinite(score):
@@ -90,7 +96,8 @@ class History:
         """
         if state > self.reached(config_id):
             raise ValueError(
-                f"configuration {config_id} was told up to epoch {self.reached(config_id)}, its curve up to {state} is not known"
+                f"configuration {config_id} was told up to epoch {self.reached(config_id)}, "
+                f"its curve up to {state} is not known"
             )
         known = [self._starts[config_id]] if config_id in self._starts else []
         return known + [self._scores[config_id][j] for j in range(1, state + 1)]

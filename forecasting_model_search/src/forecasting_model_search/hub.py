@@ -1,4 +1,5 @@
-"""A hub of models: configurations, their learning curves, and a checkpoint for every epoch. Searches are replayed on it."""
+"""A hub of models: configurations, their learning curves, and a checkpoint for every epoch. Searches are
+replayed on it."""
 
 from __future__ import annotations
 
@@ -19,9 +20,11 @@ from .space import SearchSpace
 class ModelHub:
     """N configurations, trained for T epochs each.
 
-    configs: DataFrame of N rows, the hyperparameters. curves: (N, T) scores to maximise after epochs 1..T; NaN from where
-    a run diverged. starts: (N,) scores before training, NaN where unknown. checkpoints: store of (row, epoch), epoch 0 the
-    start; None for hubs of curves alone. space: of the configurations. test: (N, T) scores on held-out data or None.
+    configs: DataFrame of N rows, the hyperparameters. curves: (N, T) scores to maximise after epochs 1..T; NaN from
+        where
+    a run diverged. starts: (N,) scores before training, NaN where unknown. checkpoints: store of (row, epoch), epoch 0
+    the start; None for hubs of curves alone. space: of the configurations. test: (N, T) scores on held-out data or
+    None.
     """
 
     configs: pd.DataFrame

@@ -1,4 +1,5 @@
-"""Exact Gaussian-process regression on features, with GPyTorch's kernels and likelihood, and a Cholesky factor that grows.
+"""Exact Gaussian-process regression on features, with GPyTorch's kernels and likelihood, and a Cholesky factor that
+grows.
 
 k = s² exp(−|φ − φ'|² / 2ℓ²), constant mean m, noise σ² ≥ 1e-4. With r = y − m and S = K + σ²I:
     minus log marginal likelihood / n = (½ rᵀS⁻¹r + ½ log|S| + (n/2) log 2π) / n,
@@ -67,7 +68,9 @@ def cholesky_with_jitter(matrix: Tensor) -> Tensor:
     """
     for jitter in JITTERS:
         scale = jitter * matrix.detach().diagonal().mean()
-        factor, failed = torch.linalg.cholesky_ex(matrix + scale * torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device))
+        factor, failed = torch.linalg.cholesky_ex(
+            matrix + scale * torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+        )
         if not failed and bool(factor.detach().isfinite().all()):
             return factor
     raise NotPositiveDefiniteError(

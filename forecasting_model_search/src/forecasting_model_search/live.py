@@ -1,7 +1,8 @@
 """Real trainings that stop and go on: a task that trains slices, and a race of one searcher over it.
 
-The digits task fine-tunes networks of the zoo. A checkpoint holds weights and momentum buffers (`momentum.NAME`), and the order of
-the data depends on (seed, configuration, epoch) alone: a training that was stopped goes on to the bit as if it had not been.
+The digits task fine-tunes networks of the zoo. A checkpoint holds weights and momentum buffers (`momentum.NAME`), and
+the order of the data depends on (seed, configuration, epoch) alone: a training that was stopped goes on to the bit as
+if it had not been.
 """
 
 from __future__ import annotations
@@ -124,8 +125,8 @@ def race(
     """Train what the searcher asks for until it asks for nothing more.
 
     Args:
-        store: of the states to go on from. state_file: written after every epoch (temporary file, renamed); where it exists,
-            a race of `ForecastingModelSearch` goes on from it.
+        store: of the states to go on from. state_file: written after every epoch (temporary file, renamed); where it
+            exists, a race of `ForecastingModelSearch` goes on from it.
     Returns:
         The epochs of this call, in order.
     """

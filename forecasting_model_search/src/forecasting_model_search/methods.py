@@ -50,7 +50,9 @@ def make_encoder(settings: SurrogateSettings, graphs: Sequence[ParameterGraph]) 
     return GraphEncoder(settings.width, settings.blocks, settings.out, settings.frequency)
 
 
-def make_surrogate(settings: SurrogateSettings, config_size: int, graphs: Sequence[ParameterGraph], seed: int) -> DeepKernelGP:
+def make_surrogate(
+    settings: SurrogateSettings, config_size: int, graphs: Sequence[ParameterGraph], seed: int
+) -> DeepKernelGP:
     """A new surrogate whose first weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -24,6 +24,7 @@ def kendall_tau(predicted: Sequence[float], true: Sequence[float]) -> float:
 
 
 def regret(scores: Sequence[float], best: float) -> np.ndarray:
-    """Best possible score minus the best seen so far, after each epoch spent; NaN scores (diverged) count for nothing."""
+    """Best possible score minus the best seen so far, after each epoch spent; NaN scores (diverged) count for
+    nothing."""
     seen = np.where(np.isfinite(scores), scores, -np.inf)
     return best - np.maximum.accumulate(seen)

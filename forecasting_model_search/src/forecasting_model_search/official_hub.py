@@ -1,6 +1,7 @@
 """Hubs in the reference code's two layouts of files, read and written.
 
-simple: hyperparameters.csv (hp_index, pretrained_index, ...), results_{i}.json (a list of {epoch, train_loss, train_accuracy,
+simple: hyperparameters.csv (hp_index, pretrained_index, ...), results_{i}.json (a list of {epoch, train_loss,
+    train_accuracy,
 test_loss, test_accuracy} with epochs from 0), model_{i}_epoch_{e}.pt. pretrained: {i}_results.json and
 {arch}_{dataset}_epoch_{e}_{i}.pt with epochs from 1. Neither has the checkpoints that trainings start from: the file
 start_{pretrained_index}.pt is ours, and optional. Weights are loaded with weights_only=True.
@@ -109,12 +110,12 @@ def read_simple_hub(
     folder = Path(folder)
     configs = read_configs(folder / "hyperparameters.csv")
     curves, tests = all_curves([folder / f"results_{i}.json" for i in range(len(configs))], 0, score, percent)
-    paths = {(i, e + 1): folder / f"model_{i}_epoch_{e}.pt" for i in range(len(configs)) for e in range(curves.shape[1])}
     paths = {
-        (i, e): path for (i, e), path in paths.items() if not math.isnan(curves[i, e - 1]) or path.is_file()
+        (i, e + 1): folder / f"model_{i}_epoch_{e}.pt" for i in range(len(configs)) for e in range(curves.shape[1])
     }
+    paths = {(i, e): path for (i, e), path in paths.items() if not math.isnan(curves[i, e - 1]) or path.is_file()}
     check_paths(paths)
-    for i, start in enumerate(configs["pretrained_index"] if "pretrained_index" in configs else ()):
+    for i, start in enumerate(configs.get("pretrained_index", ())):
         if (path := folder / f"start_{start}.pt").is_file():
             paths[i, 0] = path
     return assembled(folder, configs, curves, tests, paths, architectures)
@@ -127,8 +128,8 @@ def read_pretrained_hub(
     score: str = SCORE,
     percent: bool = False,
 ) -> ModelHub:
-    """A hub in the layout of the pretrained networks; arguments as for `read_simple_hub`. The architecture of each row is in
-    the names of its checkpoints."""
+    """A hub in the layout of the pretrained networks; arguments as for `read_simple_hub`. The architecture of each row
+    is in the names of its checkpoints."""
     folder = Path(folder)
     configs = read_configs(folder / "hyperparameters.csv")
     curves, tests = all_curves([folder / f"{i}_results.json" for i in range(len(configs))], 1, score, percent)
@@ -142,7 +143,7 @@ def read_pretrained_hub(
         for e in range(1, curves.shape[1] + 1):
             if not math.isnan(curves[i, e - 1]) and (i, e) not in paths:
                 raise ValueError(f"{folder}: no checkpoint *_{dataset}_epoch_{e}_{i}.pt of row {i}")
-    for i, start in enumerate(configs["pretrained_index"] if "pretrained_index" in configs else ()):
+    for i, start in enumerate(configs.get("pretrained_index", ())):
         if (path := folder / f"start_{start}.pt").is_file():
             paths[i, 0] = path
     configs["architecture"] = [names[i] for i in range(len(configs))]
@@ -183,9 +184,15 @@ def check_paths(paths: Mapping[tuple[int, int], Path]) -> None:
 
 
 def assembled(folder, configs, curves, tests, paths, architectures) -> ModelHub:
-    names = dict(enumerate(configs["architecture"])) if "architecture" in configs else {i: "" for i in range(len(configs))}
+    names = (
+        dict(enumerate(configs["architecture"]))
+        if "architecture" in configs
+        else dict.fromkeys(range(len(configs)), "")
+    )
     if unknown := set(names.values()) - set(architectures):
-        raise ValueError(f"{folder}: networks of unknown architectures {', '.join(sorted(unknown))}: give their modules")
+        raise ValueError(
+            f"{folder}: networks of unknown architectures {', '.join(sorted(unknown))}: give their modules"
+        )
     store = OfficialStore(paths, architectures, names)
     log = [c for c in ("lr", "learning_rate", "wd", "weight_decay") if c in configs]
     starts = np.full(len(configs), math.nan)
@@ -218,7 +225,9 @@ def write_hub(hub: ModelHub, folder: str | Path, layout: str = "simple", dataset
         architecture = hub.checkpoints.architecture_of.get(i, "") or "net"
         for epoch in range(1, hub.epochs + 1):
             file = (
-                f"model_{i}_epoch_{epoch - 1}.pt" if layout == "simple" else f"{architecture}_{dataset}_epoch_{epoch}_{i}.pt"
+                f"model_{i}_epoch_{epoch - 1}.pt"
+                if layout == "simple"
+                else f"{architecture}_{dataset}_epoch_{epoch}_{i}.pt"
             )
             if (i, epoch) in hub.checkpoints:
                 torch.save(dict(hub.checkpoints.state(i, epoch)), folder / file)

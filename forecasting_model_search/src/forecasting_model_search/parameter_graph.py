@@ -22,7 +22,18 @@ POINTWISE_FUNCTIONS = {
     *("relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid", "elu", "softplus", "dropout", "flatten", "mean", "amax"),
     *("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "view", "reshape", "sum", "contiguous", "size"),
 }
-ON_INPUTS = {"cat", "stack", "expand", "getattr", "unsqueeze", "getitem", "add", "sub", "mul", "truediv"}  # before any layer anything may be done to the data
+ON_INPUTS = {
+    "cat",
+    "stack",
+    "expand",
+    "getattr",
+    "unsqueeze",
+    "getitem",
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+}  # before any layer anything may be done to the data
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 
 

@@ -32,8 +32,8 @@ LABELS = {
 
 @dataclass(frozen=True)
 class ReplaySettings:
-    """budget: epochs. steps, rate, rows: of a surrogate's full fit. graphs: of gradient caching. growth: of the rows between
-    fits. initial: random configurations that FMS and DyHPO start with."""
+    """budget: epochs. steps, rate, rows: of a surrogate's full fit. graphs: of gradient caching. growth: of the rows
+    between fits. initial: random configurations that FMS and DyHPO start with."""
 
     budget: int = 100
     steps: int = 100
@@ -85,7 +85,7 @@ def make_searcher(
     hub: ModelHub,
     settings: ReplaySettings,
     seed: int,
-    surrogate: SurrogateSettings = SurrogateSettings(),  # noqa: B008
+    surrogate: SurrogateSettings | None = None,
 ) -> Searcher:
     """A searcher by name on a hub's pool: an encoder of FMS, or a baseline.
 
@@ -99,8 +99,10 @@ def make_searcher(
             seed=seed,
             checkpoints=hub.checkpoints,
             start=lambda config_id, _: (None, float(hub.starts[config_id])),
-            surrogate=replace(surrogate, encoder=method),
-            fitting=FitSettings(settings.steps, settings.rate, settings.rows, settings.graphs if method == "gmn" else 0),
+            surrogate=replace(surrogate or SurrogateSettings(), encoder=method),
+            fitting=FitSettings(
+                settings.steps, settings.rate, settings.rows, settings.graphs if method == "gmn" else 0
+            ),
             schedule=RefitSchedule(settings.growth),
             settings=SearchSettings(settings.initial),
         )

@@ -1,4 +1,5 @@
-"""From rows of a history to what the surrogate sees: configuration, budget, curve and checkpoint of the row's own state."""
+"""From rows of a history to what the surrogate sees: configuration, budget, curve and checkpoint of the row's
+own state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""When the surrogate is fitted, and from where: full refits at growing counts of rows, or DyHPO's fit at every suggestion."""
+"""When the surrogate is fitted, and from where: full refits at growing counts of rows, or DyHPO's fit at every
+suggestion."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ class Schedule(Protocol):
 class RefitSchedule:
     """A fit whenever the rows have grown by a factor, between fits only new rows of the Cholesky factor.
 
-    growth: the factor. cold: fits from new weights while there are at most so many rows; later ones go on from the last, with
+    growth: the factor. cold: fits from new weights while there are at most so many rows; later ones go on from the
+        last, with
     `warm` of the steps.
     """
 
@@ -42,8 +44,8 @@ class RefitSchedule:
 
 @dataclass(frozen=True)
 class DyHPOSchedule:
-    """The reference's: the first 10 fits from new weights with all steps, then `refine` steps at every suggestion, and no
-    factor is ever kept."""
+    """The reference's: the first 10 fits from new weights with all steps, then `refine` steps at every suggestion, and
+    no factor is ever kept."""
 
     cold_fits: int = 10
     refine: int = 50

@@ -1,6 +1,7 @@
 """Forecasting Model Search as ask and tell: which configuration to train for some more epochs, from which checkpoint.
 
-It knows what it was told and nothing else: rows, curves and checkpoints go through `History` and `ToldCheckpoints`, which
+It knows what it was told and nothing else: rows, curves and checkpoints go through `History` and `ToldCheckpoints`,
+    which
 refuse anything later.
 """
 
@@ -29,7 +30,8 @@ from .weights import Checkpoint, State, fingerprint
 
 @dataclass(frozen=True)
 class Suggestion:
-    """Train configuration `config_id` from `from_epoch` to `to_epoch`, starting with `checkpoint` where there is one."""
+    """Train configuration `config_id` from `from_epoch` to `to_epoch`, starting with `checkpoint` where there
+    is one."""
 
     config_id: int
     params: dict[str, Any]
@@ -43,9 +45,10 @@ Start = Callable[[int, Mapping[str, Any]], tuple[State | None, float]]
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """initial: random configurations to start with. step: epochs of a suggestion. fresh: new configurations that are drawn
-    as candidates at each suggestion, where there is no pool. promote_prob: chance of going on with the best that waits
-    instead of asking the surrogate. noise: measure improvement with the spread of observations, as the reference does."""
+    """initial: random configurations to start with. step: epochs of a suggestion. fresh: new configurations that are
+    drawn as candidates at each suggestion, where there is no pool. promote_prob: chance of going on with the best that
+    waits instead of asking the surrogate. noise: measure improvement with the spread of observations, as the reference
+    does."""
 
     initial: int = 1
     step: int = 1
@@ -64,6 +67,8 @@ class ForecastingModelSearch:
         checkpoints: store of the weights, for encoders that look at them. `tell` puts what it is given there.
         start: gives (weights or None, score or NaN) of a configuration before any training, which cost nothing.
         surrogate, fitting, schedule, settings: see their classes. keep: at most so many checkpoints stay in the store.
+        pretrained: parameters of a surrogate that was fitted elsewhere (`DeepKernelGP.state_dict()`): fits start from
+            them.
     """
 
     def __init__(
@@ -76,12 +81,14 @@ class ForecastingModelSearch:
         pool: Sequence[Mapping[str, Any]] | None = None,
         checkpoints: CheckpointStore | None = None,
         start: Start | None = None,
-        surrogate: SurrogateSettings = SurrogateSettings(),  # noqa: B008
-        fitting: FitSettings = FitSettings(),  # noqa: B008
+        surrogate: SurrogateSettings | None = None,
+        fitting: FitSettings | None = None,
         schedule: Schedule | None = None,
-        settings: SearchSettings = SearchSettings(),  # noqa: B008
+        settings: SearchSettings | None = None,
         keep: int | None = None,
+        pretrained: Mapping[str, torch.Tensor] | None = None,
     ):
+        surrogate, settings = surrogate or SurrogateSettings(), settings or SearchSettings()
         if mode not in ("max", "min"):
             raise ValueError(f"mode must be 'max' or 'min', got {mode!r}")
         if budget < 1 or settings.step < 1:
@@ -90,9 +97,11 @@ class ForecastingModelSearch:
             raise ValueError(f"the encoder {surrogate.encoder!r} needs a store of checkpoints; take 'none' without one")
         self.space, self.budget, self.seed = space, budget, seed
         self.sign = 1.0 if mode == "max" else -1.0
-        self.checkpoints, self.surrogate, self.fitting, self.settings = checkpoints, surrogate, fitting, settings
+        self.checkpoints, self.surrogate, self.settings = checkpoints, surrogate, settings
+        self.fitting = fitting or FitSettings()
         self.schedule, self._start = schedule or RefitSchedule(), start
         self.retention = Retention(keep) if keep is not None else None
+        self.pretrained = pretrained
         self.history = History(max_epochs)
         self.params: dict[int, dict[str, Any]] = {}
         self._points: dict[int, list[float]] = {}
@@ -132,7 +141,9 @@ class ForecastingModelSearch:
             raise ValueError(f"configuration {config_id} was asked for up to epoch {last}, got epoch {epoch}")
         if checkpoint is not None and self.checkpoints is not None:
             if epoch != self.history.reached(config_id) + 1:
-                raise ValueError(f"configuration {config_id}: epoch {self.history.reached(config_id) + 1} is next, got {epoch}")
+                raise ValueError(
+                    f"configuration {config_id}: epoch {self.history.reached(config_id) + 1} is next, got {epoch}"
+                )
             self.checkpoints.put(config_id, epoch, checkpoint)
         self.history.tell(config_id, epoch, self.sign * score)
         if epoch == last or self.history.diverged(config_id):
@@ -141,7 +152,8 @@ class ForecastingModelSearch:
             self.retention.apply(self.checkpoints, self._promise)
 
     def release(self, config_id: int) -> None:
-        """What was asked for will not come: its worker died. What it had told stays; it can be suggested again from there."""
+        """What was asked for will not come: its worker died. What it had told stays; it can be suggested again
+        from there."""
         self.pending.pop(config_id, None)
 
     def best(self) -> tuple[dict[str, Any], int, float]:
@@ -153,7 +165,11 @@ class ForecastingModelSearch:
 
     def ask(self) -> Suggestion | None:
         """The next suggestion, None when the budget is spent (or all of it asked for) or nothing is left to train."""
-        left = self.budget - self.spent - sum(to - max(first, self.history.reached(i)) for i, (first, to) in self.pending.items())
+        left = (
+            self.budget
+            - self.spent
+            - sum(to - max(first, self.history.reached(i)) for i, (first, to) in self.pending.items())
+        )
         if left <= 0:
             return None
         chosen = self._choose()
@@ -192,7 +208,8 @@ class ForecastingModelSearch:
         self.pending[config_id] = (from_epoch, to_epoch)
 
     def forecast(self, epoch: int | None = None) -> pd.DataFrame:
-        """Mean, std and rank (1 the best) of the predicted score at an epoch, T if not given, of all that can still go on.
+        """Mean, std and rank (1 the best) of the predicted score at an epoch, T if not given, of all that can still go
+        on.
 
         Raises:
             ValueError: nothing was told yet.
@@ -205,7 +222,9 @@ class ForecastingModelSearch:
             if not self.history.diverged(i) and self.history.reached(i) < epoch
         ]
         mean, std = self._gp.posterior(self._builder().inputs(self.history, rows), self._cache)
-        frame = pd.DataFrame({"mean": self.sign * mean.numpy(), "std": std.numpy()}, index=[row.config_id for row in rows])
+        frame = pd.DataFrame(
+            {"mean": self.sign * mean.numpy(), "std": std.numpy()}, index=[row.config_id for row in rows]
+        )
         frame["rank"] = frame["mean"].rank(ascending=self.sign < 0, method="first").astype(int)
         return frame.rename_axis("config_id")
 
@@ -261,6 +280,8 @@ class ForecastingModelSearch:
         builder = self._builder()
         if self._gp is None or plan.restart:
             self._gp = make_surrogate(self.surrogate, self.space.width, self._graphs(), self.seed + 1000 * self._fits)
+            if self.pretrained is not None:
+                load_surrogate(self._gp, self.pretrained)
             self._known = []
         if plan.settings is not None or self._gp.known is None:
             generator = torch.Generator().manual_seed(self.seed + 7919 * self._fits)
@@ -272,7 +293,8 @@ class ForecastingModelSearch:
             self._known = self._known + new
 
     def _has_weights(self, row: Row) -> bool:
-        """Rows whose checkpoint the store had to let go are left out, except where there never was one, before training."""
+        """Rows whose checkpoint the store had to let go are left out, except where there never was one, before
+        training."""
         looks = self.surrogate.encoder != "none"
         return not looks or row.state == 0 or (row.config_id, row.state) in self.checkpoints
 
@@ -308,10 +330,21 @@ class ForecastingModelSearch:
                 self._initial[config_id] = Checkpoint(weights, graph, fingerprint(weights))
         return config_id
 
+    def parameters(self) -> dict[str, torch.Tensor]:
+        """Of the surrogate, to start another search with (`pretrained`).
+
+        Raises:
+            ValueError: nothing was fitted yet.
+        """
+        if self._gp is None:
+            raise ValueError("nothing was fitted yet")
+        return {name: tensor.clone() for name, tensor in self._gp.state_dict().items()}
+
     # ── stopping and going on
 
     def state_dict(self) -> dict[str, Any]:
-        """All that decides the next suggestion, in plain values and tensors: `torch.save` it, load with weights_only=True.
+        """All that decides the next suggestion, in plain values and tensors: `torch.save` it, load with
+        weights_only=True.
 
         Weights that a store in memory holds are part of it; a folder's stay in their files.
         """
@@ -327,7 +360,9 @@ class ForecastingModelSearch:
             "fits": [self._fits, self._fitted],
             "known": [list(row) for row in self._known],
             "gp": self._gp.state_dict() if self._gp is not None else None,
-            "posterior": {k: getattr(known, k) for k in ("features", "scores", "factor", "whitened")} if known else None,
+            "posterior": {k: getattr(known, k) for k in ("features", "scores", "factor", "whitened")}
+            if known
+            else None,
             "checkpoints": {f"{i}_{e}": dict(self.checkpoints.state(i, e)) for i, e in self.checkpoints.places()}
             if in_memory
             else None,
@@ -381,6 +416,20 @@ class _WithStarts:
         if epoch == 0 and config_id in self._initial:
             return self._initial[config_id]
         return None if epoch == 0 and not self._told.has(config_id, 0) else self._told.get(config_id, epoch)
+
+
+def load_surrogate(gp: DeepKernelGP, parameters: Mapping[str, torch.Tensor]) -> None:
+    """Parameters of a surrogate of the same kind.
+
+    Raises:
+        ValueError: they are of another encoder, space or width.
+    """
+    try:
+        gp.load_state_dict(dict(parameters))
+    except RuntimeError as error:
+        raise ValueError(
+            f"the pretrained surrogate is of another kind: {str(error).splitlines()[-1].strip()}"
+        ) from error
 
 
 def _plain(state: Mapping) -> dict:

@@ -1,12 +1,13 @@
 """The Small CNN Zoo (Unterthiner et al., 2020): weights.npy, metrics.csv.gz and layout.csv of one data set.
 
-A row of weights.npy is one network at one step of its training, flattened; layout.csv says where each tensor lies. Kernels are
-stored as height x width x in x out, dense layers as in x out.
+A row of weights.npy is one network at one step of its training, flattened; layout.csv says where each tensor lies.
+Kernels are stored as height x width x in x out, dense layers as in x out.
 """
 
 from __future__ import annotations
 
 import ast
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,13 @@ from torch import Tensor, nn
 FINAL_STEP = 86
 
 
-def small_cnn(channels: int = 1, width: int = 16, classes: int = 10, stride: int = 2, padding: int = 0) -> nn.Sequential:
-    """The zoo's network: three 3 x 3 convolutions, mean over places, linear. The stride and padding with which one goes on
-    training are settings: they are not stored with the weights."""
+def small_cnn(
+    channels: int = 1, width: int = 16, classes: int = 10, stride: int = 2, padding: int = 0
+) -> nn.Sequential:
+    """The zoo's network: three 3 x 3 convolutions, mean over places, linear. The stride and padding with which one
+    goes on training are settings: they are not stored with the weights."""
     sizes, layers = [channels, width, width, width], []
-    for a, b in zip(sizes, sizes[1:], strict=False):
+    for a, b in itertools.pairwise(sizes):
         layers += [nn.Conv2d(a, b, 3, stride=stride, padding=padding), nn.ReLU()]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
 
@@ -39,7 +42,9 @@ class SmallCNNZoo:
         folder = Path(folder)
         for name in ("weights.npy", "layout.csv"):
             if not (folder / name).is_file():
-                raise ValueError(f"{folder / name}: no such file; the Small CNN Zoo has weights.npy, metrics.csv.gz, layout.csv")
+                raise ValueError(
+                    f"{folder / name}: no such file; the Small CNN Zoo has weights.npy, metrics.csv.gz, layout.csv"
+                )
         metrics = next((folder / n for n in ("metrics.csv.gz", "metrics.csv") if (folder / n).is_file()), None)
         if metrics is None:
             raise ValueError(f"{folder / 'metrics.csv.gz'}: no such file; it describes each row of weights.npy")
@@ -52,11 +57,14 @@ class SmallCNNZoo:
         if len(self.metrics) != len(self.weights):
             raise ValueError(f"{metrics}: {len(self.metrics)} rows for {len(self.weights)} rows of weights.npy")
         self.tensors = [
-            (r.varname, int(r.start_idx), int(r.end_idx), tuple(ast.literal_eval(str(r.shape)))) for r in layout.itertuples()
+            (r.varname, int(r.start_idx), int(r.end_idx), tuple(ast.literal_eval(str(r.shape))))
+            for r in layout.itertuples()
         ]
         for name, start, end, shape in self.tensors:
             if end - start != int(np.prod(shape)) or end > self.weights.shape[1]:
-                raise ValueError(f"{folder / 'layout.csv'}: {name} from {start} to {end} does not hold a tensor of {shape}")
+                raise ValueError(
+                    f"{folder / 'layout.csv'}: {name} from {start} to {end} does not hold a tensor of {shape}"
+                )
 
     def finals(self) -> list[int]:
         """Rows of networks at their last step."""
@@ -81,5 +89,7 @@ class SmallCNNZoo:
         pairs = [t for pair in zip(kernels, biases, strict=True) for t in pair]
         names = [(name, tuple(p.shape)) for name, p in model.named_parameters()]
         if [shape for _, shape in names] != [tuple(t.shape) for t in pairs]:
-            raise ValueError(f"row {row}: tensors {[tuple(t.shape) for t in pairs]} are not those of {[s for _, s in names]}")
+            raise ValueError(
+                f"row {row}: tensors {[tuple(t.shape) for t in pairs]} are not those of {[s for _, s in names]}"
+            )
         return {name: t.contiguous() for (name, _), t in zip(names, pairs, strict=True)}

@@ -79,8 +79,8 @@ class SearchSpace:
 
     Args:
         domains: name -> Float, Int or Categorical.
-        hidden: names that are drawn but are no column of the point, such as the number of the checkpoint to start from, which
-            its weights describe better.
+        hidden: names that are drawn but are no column of the point, such as the number of the checkpoint to start
+            from, which its weights describe better.
     """
 
     def __init__(self, domains: Mapping[str, Domain], hidden: Sequence[str] = ()):

@@ -36,6 +36,10 @@ class Inputs:
     def __len__(self) -> int:
         return len(self.configs)
 
+    def to(self, device: torch.device | str) -> Inputs:
+        """The tensors on a device; checkpoints move when they are stacked."""
+        return Inputs(self.configs.to(device), self.budget.to(device), self.curves.to(device), self.checkpoints)
+
     def take(self, rows: Tensor) -> Inputs:
         chosen = [self.checkpoints[int(i)] for i in rows]
         return Inputs(self.configs[rows], self.budget[rows], self.curves[rows], chosen)
@@ -45,7 +49,8 @@ class DeepKernel(nn.Module):
     """φ of n rows given their embedded checkpoints.
 
     Args:
-        config_size: d. budget_size: 1, or 2 with the state as a feature. encoder: E. curve: whether c is there. hidden: of h.
+        config_size: d. budget_size: 1, or 2 with the state as a feature. encoder: E. curve: whether c is there.
+            hidden: of h.
         channels: of the convolution. features: of φ.
     """
 
@@ -135,7 +140,9 @@ class DeepKernelGP(nn.Module):
             standard = (scores.double() - self.centre) / self.scale
             self.known = self._known().extend(self.representation(inputs, cache), standard)
 
-    def posterior(self, inputs: Inputs, cache: dict[str, Tensor] | None = None, noise: bool = False) -> tuple[Tensor, Tensor]:
+    def posterior(
+        self, inputs: Inputs, cache: dict[str, Tensor] | None = None, noise: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """(mean, std), each (n,), in the units of the scores; with `noise`, of an observation.
 
         Raises:

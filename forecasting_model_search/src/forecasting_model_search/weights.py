@@ -1,4 +1,5 @@
-"""Checkpoints in stacks: those of one architecture become one tensor a parameter, so that an encoder reads all at once."""
+"""Checkpoints in stacks: those of one architecture become one tensor a parameter, so that an encoder reads all
+at once."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ State = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The weights of one network and the graph of its architecture. `key` tells checkpoints apart (a cache may use it)."""
+    """The weights of one network and the graph of its architecture. `key` tells checkpoints apart (a cache may
+    use it)."""
 
     weights: State
     graph: ParameterGraph

@@ -15,8 +15,8 @@ class FMSCheckpointCallback(Callback):
     The sanity check tells nothing; only the process of rank zero tells.
 
     Args:
-        searcher: it asked for `suggestion`. monitor: the logged metric that is the score. network: name of the submodule whose
-            weights are told, the whole module if not given.
+        searcher: it asked for `suggestion`. monitor: the logged metric that is the score. network: name of the
+            submodule whose weights are told, the whole module if not given.
     """
 
     def __init__(self, searcher: ForecastingModelSearch, suggestion: Suggestion, monitor: str, network: str = ""):

@@ -1,10 +1,11 @@
 """FMS as an Optuna sampler, for one or many processes on one storage.
 
-Optuna's trials cannot resume, so one trial is one slice of a training: some epochs of one configuration. The storage is the only
-truth: every process tells its searcher what all trials reported. Decisions are taken in the order of trial numbers (a trial waits
-until all lower ones that run have decided or failed), so two processes never choose the same slice and the budget adds up. An
-epoch counts when it was reported, and its checkpoint is stored before that: what a killed worker reported is never lost or
-trained again.
+Optuna's trials cannot resume, so one trial is one slice of a training: some epochs of one configuration. The storage
+is the only truth: every process tells its searcher what all trials reported. Decisions are taken in the order of trial
+    numbers (a trial waits
+until all lower ones that run have decided or failed), so two processes never choose the same slice and the budget adds
+up. An epoch counts when it was reported, and its checkpoint is stored before that: what a killed worker reported is
+never lost or trained again.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ def open_storage(url: str, heartbeat: int = 2, grace: int = 6) -> BaseStorage:
     """Where a study is kept: `sqlite:///FILE`, `postgresql://...`, `mysql://...`, or `journal:///FILE`.
 
     Args:
-        heartbeat: seconds between signs of life of a worker (databases only). grace: seconds without one after which it is
-            taken for dead and its slice is given to others.
+        heartbeat: seconds between signs of life of a worker (databases only). grace: seconds without one after which
+            it is taken for dead and its slice is given to others.
     """
     if url.startswith("journal:///"):
         return JournalStorage(JournalFileBackend(url.removeprefix("journal:///")))
@@ -56,7 +57,8 @@ def suggest(trial: optuna.Trial, name: str, distribution: optuna.distributions.B
 
 @dataclass(frozen=True)
 class Slice:
-    """What a trial is to do: train `config_id` from `from_epoch` to `to_epoch`; `state` is what was stored to go on from."""
+    """What a trial is to do: train `config_id` from `from_epoch` to `to_epoch`; `state` is what was stored to
+    go on from."""
 
     config_id: int
     params: dict[str, Any]
@@ -78,8 +80,10 @@ class FMSSampler(optuna.samplers.BaseSampler):
 
     Args:
         distributions: the search space, name -> `optuna.distributions`.
-        max_epochs, budget: epochs of one configuration, and of all trials together; the study stops when they are spent.
-        checkpoints: store that all workers share, such as a `FolderStore`; needed for resuming and for encoders of weights.
+        max_epochs, budget: epochs of one configuration, and of all trials together; the study stops when they are
+            spent.
+        checkpoints: store that all workers share, such as a `FolderStore`; needed for resuming and for encoders of
+            weights.
         hidden: hyperparameters that the surrogate does not see, see `SearchSpace`.
         seed: of the candidates that are drawn.
         patience: seconds to wait for a decision of a lower trial before it is taken for dead. options: of
@@ -98,7 +102,13 @@ class FMSSampler(optuna.samplers.BaseSampler):
         **options: Any,
     ):
         self.distributions, self.checkpoints, self.patience = dict(distributions), checkpoints, patience
-        self.arguments = {"max_epochs": max_epochs, "budget": budget, "seed": seed, "checkpoints": checkpoints, **options}
+        self.arguments = {
+            "max_epochs": max_epochs,
+            "budget": budget,
+            "seed": seed,
+            "checkpoints": checkpoints,
+            **options,
+        }
         self.space = SearchSpace.from_optuna(self.distributions, hidden)
         self.searcher: ForecastingModelSearch | None = None
         self._independent = optuna.samplers.RandomSampler(seed=seed)
@@ -125,8 +135,9 @@ class FMSSampler(optuna.samplers.BaseSampler):
         if config_id >= DRAWN_FROM:  # a new one is named by the trial that starts it
             self.searcher.rename(config_id, trial.number)
             config_id = trial.number
-        storage.set_trial_user_attr(number, SLICE, [config_id, suggestion.from_epoch, suggestion.to_epoch])
-        return {name: suggestion.params[name] for name in self.distributions}
+        params = {name: suggestion.params[name] for name in self.distributions}
+        storage.set_trial_user_attr(number, SLICE, [config_id, suggestion.from_epoch, suggestion.to_epoch, params])
+        return params
 
     def sample_independent(self, study, trial, param_name, param_distribution):
         return self._independent.sample_independent(study, trial, param_name, param_distribution)
@@ -146,7 +157,7 @@ class FMSSampler(optuna.samplers.BaseSampler):
             raise ValueError(f"trial {trial.number} has no slice: was the study made with this sampler?")
         if not claim:
             raise optuna.TrialPruned("the budget is spent")
-        config_id, first, last = claim
+        config_id, first, last, _ = claim
         state = None
         if first:
             if self.checkpoints is None:
@@ -184,13 +195,8 @@ class FMSSampler(optuna.samplers.BaseSampler):
             claim = trial.user_attrs.get(SLICE)
             if not claim or trial.number >= before:
                 continue
-            config_id, first, last = claim
-            if first == 0 and config_id not in searcher.params:
-                if set(trial.params) < set(self.distributions):
-                    continue  # it failed between its decision and its start
-                searcher.adopt(trial.params, config_id)
-            if config_id not in searcher.params:
-                continue
+            config_id, first, last, params = claim
+            searcher.adopt(params, config_id)
             for epoch, score in sorted(trial.intermediate_values.items()):
                 if epoch == history.reached(config_id) + 1 and not history.diverged(config_id):
                     searcher.take(config_id, first, last)

@@ -1,8 +1,10 @@
-"""FMS as a Ray Tune scheduler: trials are configurations that are paused after every slice and go on when they are chosen.
+"""FMS as a Ray Tune scheduler: trials are configurations that are paused after every slice and go on when they are
+chosen.
 
-Tune asks `choose_trial_to_run` several times for one result, and a chosen paused trial is pending before it runs. So what is to
-run is decided once a result, from the searcher's own records, and only looked up when Tune asks. Tune also starts every pending
-trial for which there is room, wanted or not; so `FMSTrials` makes a trial only when its configuration is to be started.
+Tune asks `choose_trial_to_run` several times for one result, and a chosen paused trial is pending before it runs. So
+what is to run is decided once a result, from the searcher's own records, and only looked up when Tune asks. Tune also
+starts every pending trial for which there is room, wanted or not; so `FMSTrials` makes a trial only when its
+configuration is to be started.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ class FMSScheduler(TrialScheduler):
 
     def on_trial_add(self, tune_controller, trial: Trial) -> None:
         if ID not in trial.config:
-            raise ValueError(f"the trial {trial} has no {ID!r} among its hyperparameters: its trials come from FMSTrials")
+            raise ValueError(
+                f"the trial {trial} has no {ID!r} among its hyperparameters: its trials come from FMSTrials"
+            )
         self.trials[int(trial.config[ID])] = trial
 
     def on_trial_result(self, tune_controller, trial: Trial, result: Mapping[str, Any]) -> str:
@@ -170,7 +174,12 @@ class FMSTrials(Searcher):
 
 
 def fms_tuner(
-    searcher: ForecastingModelSearch, task: Any, store: CheckpointStore, folder: str, workers: int = 1, name: str = "fms"
+    searcher: ForecastingModelSearch,
+    task: Any,
+    store: CheckpointStore,
+    folder: str,
+    workers: int = 1,
+    name: str = "fms",
 ) -> tune.Tuner:
     """All of it put together: a Tuner that runs a search over a `Task`; `fit()` starts it.
 
