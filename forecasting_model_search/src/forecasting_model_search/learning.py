@@ -53,6 +53,7 @@ class SurrogateTraining(LightningModule):
         width = len(next(iter(data.points.values())))
         self.gp = make_surrogate(settings, width, data.graphs, self.hparams.seed)
         self.gp.standardise(data.scores)
+        self.gp.train()
 
     def training_step(self, rows: Tensor, _: int) -> Tensor:
         data = self.trainer.datamodule
