@@ -60,9 +60,9 @@ def graphs(count: int) -> None:
         given = checkpoints(wide_mlp(width) if width != 16 else mlp(), count)
         row = []
         for encoder in (GraphEncoder(), ScatterGraphEncoder()):
-            row.append(1000 * fastest(5, lambda e=encoder: e(given).sum().backward()) / count)
+            row.append(1000 * fastest(5, lambda e=encoder, g=given: e(g).sum().backward()) / count)
         with torch.no_grad():
-            row.append(1000 * fastest(5, lambda: GraphEncoder()(given)) / count)
+            row.append(1000 * fastest(5, lambda g=given: GraphEncoder()(g)) / count)
         edges = given[0].graph.edges
         print(f"| 64-{width}-{width}-10 | {edges} | " + " | ".join(f"{v:.2f}" for v in row) + " |", flush=True)
 
@@ -101,9 +101,7 @@ def seconds(searcher: ForecastingModelSearch, hub: ModelHub, suggestions: int) -
 def suggestions(rows: list[int], count: int) -> None:
     """Ours and DyHPO's schedule on the same rows."""
     hub = digits_hub(0, ZooSettings(40), HubSettings(120, 20))
-    print(
-        "| surrogate | rows | our schedule, s | of it a refit, spread | DyHPO's schedule, s | ratio |\n|---|---|---|---|---|---|"
-    )
+    print("| surrogate | rows | ours, s | of it refits, spread | DyHPO's, s | ratio |\n|---|---|---|---|---|---|")
     for encoder in ("none", "stat", "gmn"):
         for n in rows:
             ours = told(hub, encoder, n, RefitSchedule(1.4), FitSettings(100, 5e-3, 64, 24))

@@ -77,7 +77,7 @@ def test_optuna_proposes_configurations_of_the_pool_and_prunes():
     replay(hub, searcher)
     states = {t.state for t in searcher.study.trials}
     assert optuna.trial.TrialState.PRUNED in states
-    assert len(searcher.history.started) == len([t for t in searcher.study.trials])
+    assert len(searcher.history.started) == len(searcher.study.trials)
 
 
 def test_unknown_methods_empty_pools_and_hubs_that_are_too_short_are_refused():

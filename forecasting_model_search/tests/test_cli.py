@@ -62,7 +62,7 @@ def test_the_demo_writes_its_figures_and_claims(fast_demo):
     assert set(content) == {"project", "seed", "seconds", "fast", "command", "claims", "figures"}
     assert content["project"] == "forecasting_model_search" and content["fast"] is True and content["seed"] == 0
     assert content["command"] == "forecasting-model-search demo --seed 0 --fast"
-    assert len({claim["id"] for claim in content["claims"]}) == len(content["claims"]) == 14
+    assert len({claim["id"] for claim in content["claims"]}) == len(content["claims"]) == 15
     for claim in content["claims"]:
         assert {"id", "statement", "paper", "measured", "threshold", "holds"} <= set(claim)
         assert isinstance(claim["holds"], bool) and claim["paper"] is None
@@ -181,8 +181,8 @@ def test_a_paired_interval_is_students():
 
 
 def test_paper_scale_configs_are_built_and_step_on_a_batch(tmp_path, hubs):
-    here = ["--trainer.accelerator=cpu", "--trainer.logger=false", "--trainer.max_steps=1", "--trainer.limit_val_batches=0",
-            "--trainer.enable_checkpointing=false", "--trainer.enable_progress_bar=false"]  # fmt: skip
+    here = ["accelerator=cpu", "logger=false", "max_steps=1", "limit_val_batches=0", "enable_checkpointing=false"]
+    here = [f"--trainer.{flag}" for flag in [*here, "enable_progress_bar=false"]]
     few = ["--data.init_args.observed=3", "--data.init_args.budgets=2", "--data.init_args.states=[0]"]
     from forecasting_model_search.small_cnn_zoo import small_cnn
 

@@ -244,9 +244,12 @@ def test_the_real_task_of_taskset(papers_data):
 
 def test_lcbench_drops_the_first_epoch_and_divides_percentages(tmp_path):
     entries = {
-        str(k): {"config": {"learning_rate": 0.1 * k, "num_layers": k, "fixed": 1}, "log": {"Train/val_balanced_accuracy": [50, 60, 70 + k]}}
+        str(k): {
+            "config": {"learning_rate": 0.1 * k, "num_layers": k, "fixed": 1},
+            "log": {"Train/val_balanced_accuracy": [50, 60, 70 + k]},
+        }
         for k in (1, 2)
-    }  # fmt: skip
+    }
     path = tmp_path / "lcbench.json"
     path.write_text(json.dumps({"adult": entries}))
     hub = read_lcbench(path, "adult")

@@ -55,7 +55,8 @@ def test_a_trial_without_a_number_and_a_trainable_without_a_task_are_refused():
     from forecasting_model_search.engines.ray import FMSScheduler, FMSTrainable
 
     class Bare:
-        config = {"x": 1}
+        def __init__(self):
+            self.config = {"x": 1}
 
     with pytest.raises(ValueError, match="no 'fms_config_id'"):
         FMSScheduler(None).on_trial_add(None, Bare())

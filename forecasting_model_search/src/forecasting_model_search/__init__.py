@@ -17,8 +17,9 @@ from .metrics import kendall_tau, regret
 from .parameter_graph import ParameterGraph, model_to_graph
 from .replay import replay
 from .schedule import DyHPOSchedule, RefitSchedule
-from .search import ForecastingModelSearch, SearchSettings, Suggestion
+from .search import ForecastingModelSearch
 from .space import Categorical, Float, Int, SearchSpace
+from .suggestion import SearchSettings, Suggestion
 from .surrogate import DeepKernel, DeepKernelGP
 from .weights import Checkpoint
 

@@ -19,8 +19,8 @@ from torch import Tensor
 from .acquisition import expected_improvement
 from .history import History
 from .kernel import Posterior, RBFProcess
-from .search import Suggestion
 from .space import Categorical, Int, SearchSpace
+from .suggestion import Suggestion
 
 
 class Searcher(Protocol):
@@ -183,7 +183,10 @@ class OptunaSearch(PoolSearch):
         super().__init__(*args, **kwargs)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         pruner = optuna.pruners.HyperbandPruner(min_resource=1, max_resource=self.history.max_epochs)
-        self.study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+        # Hyperband deals trials to its brackets by a hash of the name: a random one would not be repeatable
+        self.study = optuna.create_study(
+            study_name="replay", direction="maximize", sampler=sampler, pruner=pruner
+        )
         self.trial: optuna.Trial | None = None
         self.current: int | None = None
 

@@ -112,20 +112,21 @@ class Experiment:
 
     def take(self, kind: str, seed: int, out: Path) -> list[dict]:
         """All records of a kind and a seed."""
-        return {"forecast": self._forecasts, "replay": self._replays, "transfer": self._transfers, "live": self._live}[
-            kind
-        ](seed, out)
+        return {"forecast": self._forecasts, "replay": self._replays, "live": self._live}[kind](seed, out)
 
     def _forecasts(self, seed: int, out: Path) -> list[dict]:
-        found = []
-        for method in self.settings.forecast_methods:
-            own = self.of_seed(seed, method)
-            shown = seed == self.settings.shown
+        """Each method fitted once; where transfer is measured, it also ranks another hub, of which it is told nothing."""
+        found, settings = [], self.settings
+        for method in settings.forecast_methods:
+            own, shown = self.of_seed(seed, method), seed == settings.shown
+            carried = seed in settings.transfer_seeds and method in settings.transfer_methods
+            other = self.of_seed(seed + TRANSFER_SHIFT, method).data if carried else None
 
-            def take(own=own, method=method, shown=shown):
-                return measure.forecast_record(own.fitted(), own.data, method, seed, shown)
+            def take(own=own, method=method, shown=shown, other=other):
+                return measure.forecast_record(own.fitted(), own.data, method, seed, shown, other)
 
-            found.append(own.records("forecast", f"{method.replace(' ', '_')}_{seed}", out, take, shown))
+            name = f"{method.replace(' ', '_')}_{seed}" + "_and_transfer" * carried
+            found.append(own.records("forecast", name, out, take, shown))
         return found
 
     def _replays(self, seed: int, out: Path) -> list[dict]:
@@ -141,22 +142,6 @@ class Experiment:
 
             marks = [asdict(settings.replay), settings.tau_at]
             found.append(own.records("replay", f"{method}_{seed}", out, take, marks))
-        return found
-
-    def _transfers(self, seed: int, out: Path) -> list[dict]:
-        """Fitted on one hub, ranks another of which nothing was told."""
-        found = []
-        for method in self.settings.transfer_methods:
-            own, other = self.of_seed(seed, method), self.of_seed(seed + TRANSFER_SHIFT, method)
-
-            def take(own=own, other=other, method=method):
-                model = own.fitted()
-                model.conclude()
-                other.data.setup()
-                ranked = model.ranked(list(other.data.settings.states), other.data)
-                return {"method": method, "seed": seed, **ranked}
-
-            found.append(own.records("transfer", f"{method}_{seed}", out, take))
         return found
 
     def _live(self, seed: int, out: Path) -> list[dict]:
@@ -181,7 +166,6 @@ class Experiment:
         s = self.settings
         jobs = [("replay", seed) for seed in s.replay_seeds if s.replay_methods]
         jobs += [("forecast", seed) for seed in s.forecast_seeds]
-        jobs += [("transfer", seed) for seed in s.transfer_seeds]
         return jobs + [("live", s.live_seed)] * bool(s.live_budget)
 
     def finish(self, out: Path, title: str) -> dict[str, list[dict]]:
@@ -192,10 +176,15 @@ class Experiment:
             context = multiprocessing.get_context("spawn")
             with one_thread_each(), context.Pool(min(self.settings.workers, len(jobs))) as pool:
                 list(tqdm(pool.imap_unordered(take_elsewhere, jobs), desc=title, unit="part", total=len(jobs)))
-        found: dict[str, list[dict]] = {"forecast": [], "replay": [], "transfer": [], "live": []}
+        found: dict[str, list[dict]] = {"forecast": [], "replay": [], "live": []}
         for kind, seed in tqdm(todo, desc=title, unit="part", disable=self.settings.workers > 1):
             found[kind] += self.take(kind, seed, out)
-        return found
+        return found | {"transfer": transfers(found["forecast"])}
+
+
+def transfers(forecasts: Sequence[dict]) -> list[dict]:
+    """What the fitted surrogates said of another hub, as records like their own."""
+    return [{"method": r["method"], "seed": r["seed"], **r["transfer"]} for r in forecasts if r.get("transfer")]
 
 
 def take_elsewhere(job: tuple[list[str], list[str], str, int, Path]) -> None:

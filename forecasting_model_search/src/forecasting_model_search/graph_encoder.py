@@ -1,12 +1,15 @@
 """The permutation-invariant graph metanetwork (GMN): message passing over a network's own graph of parameters.
 
 With [a, b, e] the ends of an edge and the edge, Linear([a, b, e]) = A a + B b + C e: only C e costs as much as there
-are edges. Networks of equal architecture share one graph whose edges fill whole tensors (B, target, source, kernel),
-so nothing is gathered (dense path). `ScatterGraphEncoder` computes the same over lists of edges, of mixed
-architectures at once.
+are edges. All edges into one layer fill a tensor (B, targets, fan-in), so networks of equal architecture need no
+gathering of edges (dense path). `ScatterGraphEncoder` computes the same over lists of edges, of mixed architectures at
+once.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +18,41 @@ from torch.nn.functional import silu
 from .encoders import WeightEncoder
 from .parameter_graph import EDGE_TYPES, NODE_TYPES, Joint, ParameterGraph
 from .weights import Stack
+
+
+@dataclass(frozen=True)
+class FanIn:
+    """All edges into one node set. targets: number of the first and how many. source: (T or 1, F) node at the other
+    end.
+
+    joints: whose edges lie beside one another in the F slots.
+    """
+
+    start: int
+    count: int
+    source: Tensor
+    joints: tuple[Joint, ...]
+
+
+@lru_cache(maxsize=64)
+def fan_ins(graph: ParameterGraph) -> tuple[FanIn, ...]:
+    """The fan-in of every node set that has one."""
+    found = []
+    for number, targets in enumerate(graph.node_sets):
+        joints = tuple(joint for joint in graph.joints if joint.target == number)
+        if not joints:
+            continue
+        columns = []
+        for joint in joints:
+            source, places = graph.node_sets[joint.source], joint.shape[2]
+            if joint.one_to_one:
+                nodes = (source.start + torch.arange(joint.shape[0]))[:, None].repeat(1, places)
+            else:
+                nodes = (source.start + torch.arange(joint.shape[1])).repeat_interleave(places)[None]
+            columns.append(nodes)
+        tall = max(len(c) for c in columns)
+        found.append(FanIn(targets.start, targets.size, torch.cat([c.expand(tall, -1) for c in columns], 1), joints))
+    return tuple(found)
 
 
 class Block(nn.Module):
@@ -70,18 +108,18 @@ class GraphEncoder(WeightEncoder):
         self.pool_in = nn.Linear(width, width)
         self.readout = nn.Sequential(nn.Linear(width * (1 + spread), out), nn.ReLU(), nn.Linear(out, out), nn.Sigmoid())
 
-    def node_features(self, graph: ParameterGraph) -> list[Tensor]:
-        """(size, h) for each node set: layer, order where there is one, type."""
+    def node_features(self, graph: ParameterGraph) -> Tensor:
+        """(N, h): layer, order where there is one, type."""
         features = []
         for s in graph.node_sets:
             order = torch.arange(s.size) / max(1, s.size - 1) if s.ordered else -torch.ones(s.size)
             scalars = torch.stack([torch.full((s.size,), float(s.layer)), order], 1).to(self.node_wave.weight)
             kind = self.node_type.weight[s.type].expand(s.size, -1)
             features.append(self.node_in(torch.cat([self.node_wave(scalars).sin(), kind], 1)))
-        return features
+        return torch.cat(features)
 
     def edge_constants(self, joint: Joint, log_scale: Tensor) -> Tensor:
-        """What all edges at one kernel position share, (B, 1, 1, K, h): layer, type, position, scale of the tensor."""
+        """What all targets share of their edges, (B, slots, h): layer, type, kernel position, scale of the tensor."""
         places = torch.full((joint.shape[2], 3), -1.0)
         if joint.kernel:
             grid = torch.meshgrid(*(torch.linspace(0, 1, k) for k in joint.kernel), indexing="ij")
@@ -91,48 +129,52 @@ class GraphEncoder(WeightEncoder):
         scale = log_scale[:, None, None].expand(-1, joint.shape[2], 1)
         scalars = torch.cat([layer.to(scale), scale, places.to(scale).expand(count, -1, -1)], 2)
         kind = self.edge_type.weight[joint.type].expand(count, joint.shape[2], -1)
-        return self.edge_in(torch.cat([self.edge_wave(scalars).sin(), kind], 2))[:, None, None]
+        constant = self.edge_in(torch.cat([self.edge_wave(scalars).sin(), kind], 2))  # (B, K, h)
+        return constant.repeat(1, joint.shape[1], 1)
 
-    def edge_features(self, stack: Stack, joint: Joint) -> Tensor:
-        """(B, target, source, K, h)."""
-        values = stack.graph.values(stack.weights, joint).to(self.value_wave.weight)
-        scale = values.square().flatten(1).mean(1).sqrt().clamp_min(1e-8)
-        values = values / scale[:, None, None, None]
-        return self.value_in(self.value_wave(values[..., None]).sin()) + self.edge_constants(joint, scale.log())
+    def edge_features(self, stack: Stack, fan: FanIn) -> Tensor:
+        """(B, T, F, h)."""
+        values, constants = [], []
+        for joint in fan.joints:
+            given = stack.graph.values(stack.weights, joint).to(self.value_wave.weight)
+            scale = given.square().flatten(1).mean(1).sqrt().clamp_min(1e-8)
+            values.append((given / scale[:, None, None, None]).flatten(2))
+            constants.append(self.edge_constants(joint, scale.log()))
+        waves = self.value_wave(torch.cat(values, 2)[..., None]).sin()
+        return self.value_in(waves) + torch.cat(constants, 1)[:, None]
 
     def encode(self, stack: Stack) -> Tensor:
         """The dense path: one graph, B networks."""
-        graph, count = stack.graph, len(stack)
-        edges = [self.edge_features(stack, joint) for joint in graph.joints]
-        nodes = [v.expand(count, -1, -1) for v in self.node_features(graph)]
+        fans = fan_ins(stack.graph)
+        edges = [self.edge_features(stack, fan) for fan in fans]
+        nodes = self.node_features(stack.graph).expand(len(stack), -1, -1)  # (B, N, h)
         for block in self.blocks:
-            edges, nodes = self._dense_block(block, graph, edges, nodes)
-        pooled = [self.pool_in(self.final(self.norm(e))).relu().flatten(1, 3) for e in edges]
-        total = sum(p.shape[1] for p in pooled)
-        mean = sum(p.sum(1) for p in pooled) / total
+            edges, nodes = self._dense_block(block, fans, edges, nodes)
+        pooled = [self.pool_in(self.final(self.norm(e))).relu() for e in edges]
+        total = sum(p.shape[1] * p.shape[2] for p in pooled)
+        mean = sum(p.sum((1, 2)) for p in pooled) / total
         if not self.spread:
             return self.readout(mean)
-        square = sum(p.square().sum(1) for p in pooled) / total
+        square = sum(p.square().sum((1, 2)) for p in pooled) / total
         return self.readout(torch.cat([mean, (square - mean.square()).clamp_min(1e-8).sqrt()], 1))
 
-    def _dense_block(self, block, graph, edges, nodes):
-        normed = [block.node_norm(v) for v in nodes]
-        new_edges, sums, counts = [], [0] * len(nodes), [0] * len(nodes)
-        for joint, e in zip(graph.joints, edges, strict=True):
-            source = (
-                normed[joint.source][:, :, None, None] if joint.one_to_one else normed[joint.source][:, None, :, None]
-            )
-            target = normed[joint.target][:, :, None, None]
-            changed = block.edge_change(e, block.from_source(source), block.from_target(target))
-            new_edges.append(e + block.edge_out(silu(changed)))
+    def _dense_block(self, block, fans, edges, nodes):
+        normed = block.node_norm(nodes)
+        at_source, at_target = block.from_source(normed), block.from_target(normed)
+        at_message = None if block.last else block.message_source(normed)
+        changes, means, reached = [], [], 0
+        for fan, e in zip(fans, edges, strict=True):
+            targets = at_target[:, fan.start : fan.start + fan.count, None]
+            changed = block.edge_change(e, at_source[:, fan.source], targets)  # (B, T, F, h)
+            changes.append(e + block.edge_out(silu(changed)))
             if not block.last:
-                message = (block.message_edge(changed) + block.message_source(source)).relu()
-                sums[joint.target] = sums[joint.target] + message.sum((2, 3))
-                counts[joint.target] += joint.shape[1] * joint.shape[2]
+                message = (block.message_edge(changed) + at_message[:, fan.source]).relu()
+                means += [torch.zeros_like(normed[:, reached : fan.start]), message.mean(2)]
+                reached = fan.start + fan.count
         if not block.last:
-            means = [s / c if c else torch.zeros_like(v) for s, c, v in zip(sums, counts, nodes, strict=True)]
-            nodes = [v + block.node_change(n, m) for v, n, m in zip(nodes, normed, means, strict=True)]
-        return new_edges, nodes
+            means = torch.cat([*means, torch.zeros_like(normed[:, reached:])], 1)
+            nodes = nodes + block.node_change(normed, means)
+        return changes, nodes
 
 
 class ScatterGraphEncoder(GraphEncoder):
@@ -141,16 +183,16 @@ class ScatterGraphEncoder(GraphEncoder):
     def encode_all(self, stacks):
         edges, nodes, source, target, owner, start, networks = [], [], [], [], [], 0, 0
         for stack in stacks:
-            count, graph = len(stack), stack.graph
-            here = stack.rows.device
+            count, graph, here = len(stack), stack.graph, stack.rows.device
             offsets = start + graph.nodes * torch.arange(count, device=here)[:, None]  # (B, 1)
-            nodes.append(torch.cat(self.node_features(graph)).repeat(count, 1))
-            for joint in graph.joints:
-                first, second = (ends.to(here) for ends in graph.edge_ends(joint))
-                edges.append(self.edge_features(stack, joint).flatten(0, 3))
-                source.append((first + offsets).flatten())
-                target.append((second + offsets).flatten())
-                owner.append((networks + torch.arange(count, device=here)).repeat_interleave(joint.edges))
+            nodes.append(self.node_features(graph).repeat(count, 1))
+            for fan in fan_ins(graph):
+                ends = fan.source.expand(fan.count, -1)  # (T, F)
+                targets = (fan.start + torch.arange(fan.count)).repeat_interleave(ends.shape[1])
+                edges.append(self.edge_features(stack, fan).flatten(0, 2))
+                source.append((ends.flatten().to(here) + offsets).flatten())
+                target.append((targets.to(here) + offsets).flatten())
+                owner.append((networks + torch.arange(count, device=here)).repeat_interleave(ends.numel()))
             start, networks = start + count * graph.nodes, networks + count
         e, v = torch.cat(edges), torch.cat(nodes)
         source, target, owner = torch.cat(source), torch.cat(target), torch.cat(owner)

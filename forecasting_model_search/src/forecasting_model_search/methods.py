@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -58,3 +58,17 @@ def make_surrogate(
         torch.manual_seed(seed)
         encoder = make_encoder(settings, graphs)
         return DeepKernelGP(DeepKernel(config_size, 1 + settings.multi_horizon, encoder, settings.curve))
+
+
+def load_surrogate(gp: DeepKernelGP, parameters: Mapping[str, torch.Tensor]) -> None:
+    """Parameters of a surrogate of the same kind.
+
+    Raises:
+        ValueError: they are of another encoder, space or width.
+    """
+    try:
+        gp.load_state_dict(dict(parameters))
+    except RuntimeError as error:
+        raise ValueError(
+            f"the pretrained surrogate is of another kind: {str(error).splitlines()[-1].strip()}"
+        ) from error

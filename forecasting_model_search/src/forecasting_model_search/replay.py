@@ -14,7 +14,8 @@ from .hub import ModelHub
 from .methods import ENCODERS, SurrogateSettings
 from .metrics import regret
 from .schedule import RefitSchedule
-from .search import ForecastingModelSearch, SearchSettings
+from .search import ForecastingModelSearch
+from .suggestion import SearchSettings
 
 LABELS = {
     "gmn": "FMS-GMN",
@@ -36,11 +37,11 @@ class ReplaySettings:
     between fits. initial: random configurations that FMS and DyHPO start with."""
 
     budget: int = 100
-    steps: int = 100
+    steps: int = 80
     rate: float = 5e-3
     rows: int = 64
-    graphs: int = 24
-    growth: float = 1.4
+    graphs: int = 16
+    growth: float = 1.5
     initial: int = 2
 
 

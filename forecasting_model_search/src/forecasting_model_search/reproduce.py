@@ -20,7 +20,7 @@ from .demo import all_claims, all_figures
 from .experiment import Experiment
 from .tables import forecast_table, replay_table, tau_table
 
-ONLY = {"forecast": "forecast_seeds", "replay": "replay_seeds", "transfer": "transfer_seeds"}
+ONLY = {"forecast": "forecast_seeds", "replay": "replay_seeds"}
 
 
 def reproduce(
@@ -33,7 +33,7 @@ def reproduce(
     """Measure what the README quotes; a run that was stopped goes on where it was.
 
     Args:
-        experiment: forecast, replay, transfer, hard, taskset, or all of them (taskset only if its file is given).
+        experiment: forecast (with transfer), replay, hard, taskset, or all of them (taskset only if its file is given).
         out: Folder for results and figures.
         taskset: JSON file of a TaskSet task.
         workers: Processes.
@@ -77,7 +77,6 @@ def taskset(out: Path, path: str, workers: int) -> None:
 EXPERIMENTS: dict[str, Callable[[Path, str, int], None]] = {
     "forecast": part("forecast"),
     "replay": part("replay"),
-    "transfer": part("transfer"),
     "hard": hard,
     "taskset": taskset,
 }
@@ -139,4 +138,4 @@ def thin(record: dict) -> dict:
     kept = {k: v for k, v in record.items() if k not in ("predicted", "embedding")}
     if "regret" in kept:
         kept["regret"] = [round(v, 4) for v in kept["regret"]]
-    return kept
+    return {k: round(v, 4) if isinstance(v, float) else v for k, v in kept.items()}

@@ -10,6 +10,7 @@ import torch
 from .checkpoints import CheckpointStore
 from .history import History, Row
 from .surrogate import Inputs
+from .weights import Checkpoint
 
 
 class RowBuilder:
@@ -70,3 +71,15 @@ class ToldCheckpoints:
                 f"its checkpoint of epoch {epoch} is not known yet"
             )
         return self._store.get(config_id, epoch)
+
+
+class WithStarts:
+    """Before training a configuration has the checkpoint that it starts from, or none."""
+
+    def __init__(self, told: ToldCheckpoints, initial: Mapping[int, Checkpoint]):
+        self._told, self._initial = told, initial
+
+    def get(self, config_id: int, epoch: int) -> Checkpoint | None:
+        if epoch == 0 and config_id in self._initial:
+            return self._initial[config_id]
+        return None if epoch == 0 and not self._told.has(config_id, 0) else self._told.get(config_id, epoch)

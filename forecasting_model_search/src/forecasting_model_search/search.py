@@ -7,8 +7,8 @@ refuse anything later.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -20,41 +20,13 @@ from .checkpoints import CheckpointStore, FolderStore, Retention
 from .fitting import FitSettings, fit
 from .history import History, Row
 from .kernel import Posterior
-from .methods import SurrogateSettings, make_surrogate
-from .rows import RowBuilder, ToldCheckpoints, scores_of
+from .methods import SurrogateSettings, load_surrogate, make_surrogate
+from .rows import RowBuilder, ToldCheckpoints, WithStarts, scores_of
 from .schedule import RefitSchedule, Schedule
 from .space import SearchSpace
+from .suggestion import SearchSettings, Start, Suggestion
 from .surrogate import DeepKernelGP
 from .weights import Checkpoint, State, fingerprint
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """Train configuration `config_id` from `from_epoch` to `to_epoch`, starting with `checkpoint` where there
-    is one."""
-
-    config_id: int
-    params: dict[str, Any]
-    from_epoch: int
-    to_epoch: int
-    checkpoint: Checkpoint | None = field(default=None, compare=False)
-
-
-Start = Callable[[int, Mapping[str, Any]], tuple[State | None, float]]
-
-
-@dataclass(frozen=True)
-class SearchSettings:
-    """initial: random configurations to start with. step: epochs of a suggestion. fresh: new configurations that are
-    drawn as candidates at each suggestion, where there is no pool. promote_prob: chance of going on with the best that
-    waits instead of asking the surrogate. noise: measure improvement with the spread of observations, as the reference
-    does."""
-
-    initial: int = 1
-    step: int = 1
-    fresh: int = 32
-    promote_prob: float = 0.0
-    noise: bool = True
 
 
 class ForecastingModelSearch:
@@ -314,7 +286,7 @@ class ForecastingModelSearch:
 
     def _builder(self) -> RowBuilder:
         looks = self.surrogate.encoder != "none"
-        store = _WithStarts(ToldCheckpoints(self.checkpoints, self.history), self._initial) if looks else None
+        store = WithStarts(ToldCheckpoints(self.checkpoints, self.history), self._initial) if looks else None
         return RowBuilder(self._points, self.history.max_epochs, store, self.surrogate.multi_horizon)
 
     def _add(self, params: dict[str, Any], config_id: int | None = None) -> int:
@@ -404,32 +376,6 @@ class ForecastingModelSearch:
             "seed": self.seed,
             "space": list(self.space.domains),
         }
-
-
-class _WithStarts:
-    """Before training a configuration has the checkpoint that it starts from, or none."""
-
-    def __init__(self, told: ToldCheckpoints, initial: Mapping[int, Checkpoint]):
-        self._told, self._initial = told, initial
-
-    def get(self, config_id: int, epoch: int) -> Checkpoint | None:
-        if epoch == 0 and config_id in self._initial:
-            return self._initial[config_id]
-        return None if epoch == 0 and not self._told.has(config_id, 0) else self._told.get(config_id, epoch)
-
-
-def load_surrogate(gp: DeepKernelGP, parameters: Mapping[str, torch.Tensor]) -> None:
-    """Parameters of a surrogate of the same kind.
-
-    Raises:
-        ValueError: they are of another encoder, space or width.
-    """
-    try:
-        gp.load_state_dict(dict(parameters))
-    except RuntimeError as error:
-        raise ValueError(
-            f"the pretrained surrogate is of another kind: {str(error).splitlines()[-1].strip()}"
-        ) from error
 
 
 def _plain(state: Mapping) -> dict:

@@ -17,7 +17,8 @@ from .methods import ENCODERS, SurrogateSettings
 from .metrics import kendall_tau
 from .replay import LABELS, ReplaySettings, make_searcher, replay
 from .schedule import RefitSchedule
-from .search import ForecastingModelSearch, SearchSettings
+from .search import ForecastingModelSearch
+from .suggestion import SearchSettings
 from .surrogate import DeepKernelGP
 
 
@@ -29,8 +30,8 @@ class StudySettings:
         forecast_methods: encoders, 'gmn shuffled', 'none start id'. forecast_seeds: hubs, a seed each.
         replay_methods: of `replay.LABELS`. replay_seeds: a hub and a start each. replay: its settings.
         tau_at: epochs spent after which the searcher's forecast is held against the truth.
-        transfer_methods: encoders. transfer_seeds: pairs of hubs, that of the seed and that of 500 more.
-        transfer_architectures: of the second hub. live_configs, live_budget, live_seed: of the race.
+        transfer_methods: encoders. transfer_seeds: those of forecast_seeds whose surrogates also rank the hub of 500
+            more. live_configs, live_budget, live_seed: of the race.
         shown: the seed whose predictions and embeddings are drawn. workers: processes.
     """
 
@@ -59,10 +60,17 @@ class StudySettings:
             raise ValueError(f"unknown methods {', '.join(sorted(unknown))}, choose from {', '.join(LABELS)}")
 
 
-def forecast_record(model: SurrogateTraining, data: HubDataModule, method: str, seed: int, shown: bool) -> dict:
-    """τ by state and target of a surrogate that was just fitted; with `shown`, its predictions and embeddings too."""
+def forecast_record(
+    model: SurrogateTraining, data: HubDataModule, method: str, seed: int, shown: bool, other: HubDataModule | None = None
+) -> dict:
+    """τ by state and target of a surrogate that was just fitted; with `shown`, its predictions and embeddings too; with
+    `other`, also τ on another hub, of which nothing was told."""
     model.conclude()
-    record = {"method": method, "seed": seed, **model.ranked(list(data.settings.states))}
+    states = list(data.settings.states)
+    record = {"method": method, "seed": seed, **model.ranked(states)}
+    if other is not None:
+        other.setup()
+        record["transfer"] = model.ranked(states, other)
     if shown:
         record["predicted"] = model.predicted(1, 2)
         record["embedding"] = embedding(model.gp, data)

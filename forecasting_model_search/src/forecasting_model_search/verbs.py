@@ -20,7 +20,7 @@ from .data import read_digits_folder
 from .demo import all_claims, all_figures, all_tables
 from .digits import HubSettings, ZooSettings, digits_hub
 from .engines.optuna import SLICE, FMSSampler, open_storage
-from .experiment import Experiment, one_thread, one_thread_each
+from .experiment import Experiment, one_thread, one_thread_each, transfers
 from .fitting import FitSettings
 from .hub import ModelHub
 from .live import DigitsTask, race
@@ -314,7 +314,7 @@ def stored_records(cells: Path) -> dict[str, list[dict]]:
     Raises:
         ValueError: there are none, or a file is not a record.
     """
-    found: dict[str, list[dict]] = {kind: [] for kind in ("forecast", "replay", "transfer", "live")}
+    found: dict[str, list[dict]] = {kind: [] for kind in ("forecast", "replay", "live")}
     for kind, records in found.items():
         for path in sorted(cells.rglob(f"{kind}/*.json")):
             try:
@@ -324,4 +324,4 @@ def stored_records(cells: Path) -> dict[str, list[dict]]:
         records.sort(key=lambda r: r.get("seed", 0))
     if not any(found.values()):
         raise ValueError(f"{cells}: no records of a study")
-    return found
+    return found | {"transfer": transfers(found["forecast"])}

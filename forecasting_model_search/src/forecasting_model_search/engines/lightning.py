@@ -6,7 +6,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import nn
 
 from ..checkpoints import weights_of
-from ..search import ForecastingModelSearch, Suggestion
+from ..search import ForecastingModelSearch
+from ..suggestion import Suggestion
 
 
 class FMSCheckpointCallback(Callback):
