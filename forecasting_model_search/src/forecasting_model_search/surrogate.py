@@ -1,7 +1,6 @@
 """The deep-kernel Gaussian process of FMS: features of configuration, budget, learning curve and checkpoint.
 
-h = LeakyReLU(BN(A₁[x; j/T])), c = max over time of Conv1d(curve), e = BN(E(checkpoint)), φ = LeakyReLU(A₂[h; c; e]).
-The batch norm of e is ours, for every encoder alike.
+h = LeakyReLU(BN(A₁[x; j/T])), c = max over time of Conv1d(curve), e = E(checkpoint), φ = LeakyReLU(A₂[h; c; e]).
 The whole is fitted by the marginal likelihood. Without e it is DyHPO's surrogate.
 """
 
@@ -68,7 +67,6 @@ class DeepKernel(nn.Module):
         self.config_size, self.encoder = config_size, encoder or NoEncoder()
         self.first, self.norm = nn.Linear(config_size + budget_size, hidden), nn.BatchNorm1d(hidden)
         self.convolution = nn.Conv1d(1, channels, SHORTEST_CURVE) if curve else None
-        self.weights_norm = nn.BatchNorm1d(self.encoder.out) if self.encoder.out else nn.Identity()
         self.second = nn.Linear(hidden + (channels if curve else 0) + self.encoder.out, features)
 
     def forward(self, inputs: Inputs, embedded: Tensor) -> Tensor:
@@ -78,7 +76,7 @@ class DeepKernel(nn.Module):
         if self.convolution is not None:
             curves = nn.functional.pad(inputs.curves, (0, max(0, SHORTEST_CURVE - inputs.curves.shape[1])))
             parts.append(self.convolution(curves[:, None]).amax(2))
-        return nn.functional.leaky_relu(self.second(torch.cat([*parts, self.weights_norm(embedded)], 1)))
+        return nn.functional.leaky_relu(self.second(torch.cat([*parts, embedded], 1)))
 
 
 class DeepKernelGP(nn.Module):
