@@ -52,7 +52,9 @@ def test_a_cached_gradient_is_right_on_average():
         scale_gradient(gp.encoder, len(inputs))
         total = total + torch.cat([p.grad.flatten() for p in gp.encoder.parameters() if p.grad is not None])
     scale = float(exact.abs().max())
-    torch.testing.assert_close(total / len(inputs) / scale, exact / scale, atol=1e-4, rtol=0)  # float32
+    torch.testing.assert_close(
+        total / len(inputs) / scale, exact / scale, atol=1e-3, rtol=0
+    )  # float32 terms that cancel in their sum
 
 
 @pytest.mark.parametrize("encoder", ["none", "flat", "stat", "nfn", "gmn"])

@@ -184,9 +184,7 @@ class OptunaSearch(PoolSearch):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         pruner = optuna.pruners.HyperbandPruner(min_resource=1, max_resource=self.history.max_epochs)
         # Hyperband deals trials to its brackets by a hash of the name: a random one would not be repeatable
-        self.study = optuna.create_study(
-            study_name="replay", direction="maximize", sampler=sampler, pruner=pruner
-        )
+        self.study = optuna.create_study(study_name="replay", direction="maximize", sampler=sampler, pruner=pruner)
         self.trial: optuna.Trial | None = None
         self.current: int | None = None
 

@@ -75,8 +75,9 @@ def all_figures(records: Mapping[str, list[dict]], experiment: Experiment) -> di
     drawn = {}
     forecast, replays = records["forecast"], records["replay"]
     if forecast:
-        states = list(experiment.data.settings.states)
-        drawn["forecast.png"] = figures.forecast_figure(forecast, experiment.settings.forecast_methods, states)
+        states = [int(key.removeprefix("next/")) for key in forecast[0] if key.startswith("next/")]
+        methods = list(dict.fromkeys(r["method"] for r in forecast))
+        drawn["forecast.png"] = figures.forecast_figure(forecast, methods, states)
         shown = {r["method"]: r for r in forecast if r["seed"] == experiment.settings.shown and "predicted" in r}
         both = {m: shown[m]["predicted"] for m in ("none", "gmn") if m in shown}
         if both:

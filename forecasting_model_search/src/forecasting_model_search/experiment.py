@@ -115,7 +115,7 @@ class Experiment:
         return {"forecast": self._forecasts, "replay": self._replays, "live": self._live}[kind](seed, out)
 
     def _forecasts(self, seed: int, out: Path) -> list[dict]:
-        """Each method fitted once; where transfer is measured, it also ranks another hub, of which it is told nothing."""
+        """Each method fitted once; where transfer is measured, it also ranks a hub of which it is told nothing."""
         found, settings = [], self.settings
         for method in settings.forecast_methods:
             own, shown = self.of_seed(seed, method), seed == settings.shown

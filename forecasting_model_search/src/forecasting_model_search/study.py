@@ -61,7 +61,12 @@ class StudySettings:
 
 
 def forecast_record(
-    model: SurrogateTraining, data: HubDataModule, method: str, seed: int, shown: bool, other: HubDataModule | None = None
+    model: SurrogateTraining,
+    data: HubDataModule,
+    method: str,
+    seed: int,
+    shown: bool,
+    other: HubDataModule | None = None,
 ) -> dict:
     """τ by state and target of a surrogate that was just fitted; with `shown`, its predictions and embeddings too; with
     `other`, also τ on another hub, of which nothing was told."""
