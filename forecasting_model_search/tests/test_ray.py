@@ -1,6 +1,7 @@
 """A real run of Ray Tune: slices are paused and resumed, every epoch counts once, and the budget adds up."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -19,10 +20,22 @@ def cluster(tmp_path_factory):
     ray.shutdown()
 
 
-def test_a_run_of_tune_pauses_and_resumes_trials_and_spends_the_budget(cluster):
+class DyingTask(DigitsTask):
+    """The worker that first trains a second epoch is killed."""
+
+    def train(self, params, from_epoch, to_epoch, state=None):
+        marker = Path(self.folder) / "died"
+        if from_epoch == 1 and not marker.exists():
+            marker.touch()
+            os._exit(1)
+        yield from super().train(params, from_epoch, to_epoch, state)
+
+
+def test_a_run_of_tune_pauses_resumes_survives_a_killed_worker_and_spends_the_budget(cluster):
     from forecasting_model_search.engines.ray import fms_tuner
 
-    task = DigitsTask(networks=3, zoo_epochs=2)
+    task = DyingTask(networks=3, zoo_epochs=2)
+    task.folder = str(cluster)
     store = task.store(cluster / "checkpoints")
     pool = [
         {"start": k, "learning_rate": 0.01 * (k + 1), "momentum": 0.5, "weight_decay": 1e-4, "batch_size": 16}
@@ -38,9 +51,8 @@ def test_a_run_of_tune_pauses_and_resumes_trials_and_spends_the_budget(cluster):
         fitting=QUICK,
         surrogate=SurrogateSettings("stat"),
     )
-    tuner = fms_tuner(searcher, task, store, str(cluster))
-    results = tuner.fit()
-    assert not results.errors
+    results = fms_tuner(searcher, task, store, str(cluster)).fit()
+    assert len(results.errors) == 1 and (cluster / "died").exists()
     told = searcher.history.state_dict()["told"]
     assert len(told) == len({(i, j) for i, j, _ in told}) == searcher.spent == 7
     assert searcher.ask() is None and searcher.pending == {}

@@ -20,7 +20,7 @@ from ray.tune.search import Searcher
 from ..checkpoints import CheckpointStore
 from ..search import ForecastingModelSearch
 
-ID = "fms_config_id"  # of a configuration, among a trial's hyperparameters
+ID, EPOCH = "fms_config_id", "fms_epoch"  # of a configuration, among hyperparameters and results of its trial
 
 
 class FMSScheduler(TrialScheduler):
@@ -52,7 +52,7 @@ class FMSScheduler(TrialScheduler):
         self.trials[int(trial.config[ID])] = trial
 
     def on_trial_result(self, tune_controller, trial: Trial, result: Mapping[str, Any]) -> str:
-        config_id, epoch = int(trial.config[ID]), int(result["training_iteration"])
+        config_id, epoch = int(trial.config[ID]), int(result[EPOCH])
         self.searcher.tell(config_id, epoch, float(result[self._metric]))
         if config_id in self.searcher.pending:
             return self.CONTINUE  # in the middle of its slice
@@ -64,8 +64,9 @@ class FMSScheduler(TrialScheduler):
         return self.STOP if finished or self.done else self.PAUSE
 
     def on_trial_error(self, tune_controller, trial: Trial) -> None:
-        """Its worker died: what it told stays, and it can be chosen again if Tune keeps the trial."""
+        """Its worker died: what it told stays; chosen again, its configuration goes on in a new trial."""
         self._free(trial)
+        self.trials.pop(int(trial.config[ID]), None)
 
     def on_trial_complete(self, tune_controller, trial: Trial, result) -> None:
         self._free(trial)
@@ -120,7 +121,8 @@ class SpentStopper(tune.Stopper):
 class FMSTrainable(tune.Trainable):
     """A training of one epoch a step, that Tune pauses and resumes; for any `Task` of `forecasting_model_search.live`.
 
-    Hyperparameters beside the task's own: `fms_config_id`; `task` and `store` come by `tune.with_parameters`.
+    Hyperparameters beside the task's own: `fms_config_id`, `fms_epoch` to go on from; `task` and `store` come by
+    `tune.with_parameters`.
     """
 
     def setup(self, config: dict[str, Any], task: Any = None, store: CheckpointStore | None = None) -> None:
@@ -132,8 +134,8 @@ class FMSTrainable(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """The actor is used again for another configuration."""
         self.config_id = int(new_config[ID])
-        self.params = {k: v for k, v in new_config.items() if k != ID}
-        self.epoch = 0
+        self.params = {k: v for k, v in new_config.items() if k not in (ID, EPOCH)}
+        self.epoch = int(new_config.get(EPOCH, 0))
         return True
 
     def step(self) -> dict[str, Any]:
@@ -141,7 +143,7 @@ class FMSTrainable(tune.Trainable):
         (done,) = self.task.train(self.params, self.epoch, self.epoch + 1, state)
         self.store.put(self.config_id, done.epoch, done.state)
         self.epoch = done.epoch
-        return {"score": done.score, ID: self.config_id}
+        return {"score": done.score, ID: self.config_id, EPOCH: self.epoch}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         return {"epoch": self.epoch}  # the weights are in the store
@@ -160,7 +162,8 @@ class FMSTrials(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         config_id = self.scheduler.new_configuration()
         if config_id is not None:
-            return {ID: config_id, **self.scheduler.searcher.params[config_id]}
+            searcher = self.scheduler.searcher
+            return {ID: config_id, EPOCH: searcher.history.reached(config_id), **searcher.params[config_id]}
         return Searcher.FINISHED if self.scheduler.done else None
 
     def on_trial_complete(self, trial_id: str, result=None, error: bool = False) -> None:
