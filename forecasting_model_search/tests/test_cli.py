@@ -176,6 +176,15 @@ def test_the_order_of_rows_depends_on_seed_and_epoch_alone():
     assert list(again) == list(order)
 
 
+def test_a_batch_of_a_single_row_is_left_to_another_epoch():
+    data = Experiment(["demo"], [*SMALL, "--data.init_args.rows=3"]).data
+    data.setup()
+    data.known_rows = data.known_rows[:7]
+    assert [len(batch) for batch in data.train_dataloader()] == [3, 3]
+    data.known_rows = data.known_rows[:5]
+    assert [len(batch) for batch in data.train_dataloader()] == [3, 2]
+
+
 def test_a_paired_interval_is_students():
     found = paired([1.0, 2.0, 3.0], [0.0, 0.0, 0.0])
     assert found.mean == 2 and found.stderr == pytest.approx(3**-0.5)

@@ -109,7 +109,9 @@ class HubDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         order = RowOrder(len(self.known_rows), self.seed)
-        return DataLoader(range(len(self.known_rows)), self.rows, sampler=order, collate_fn=torch.tensor)
+        alone = len(self.known_rows) > self.rows and len(self.known_rows) % self.rows == 1
+        rows = range(len(self.known_rows))  # one row alone has no batch statistics: it waits for the next epoch
+        return DataLoader(rows, self.rows, sampler=order, collate_fn=torch.tensor, drop_last=alone)
 
     def val_dataloader(self) -> DataLoader[Tensor]:
         """The states, one a batch."""

@@ -100,7 +100,7 @@ def regret_figure(records: Sequence[dict]) -> Figure:
             alpha=0.12,
             linewidth=0,
         )
-    axes.set(yscale="log", xlabel="epochs spent, all configurations together", ylabel="regret, validation accuracy")
+    axes.set(yscale="log", xlabel="epochs spent, all configurations together", ylabel="regret of the validation score")
     axes.set_ylim(bottom=floor)
     axes.set_title(f"mean ± standard error over {len({r['seed'] for r in records})} hubs", fontsize=9)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
