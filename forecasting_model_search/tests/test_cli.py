@@ -62,7 +62,7 @@ def test_the_demo_writes_its_figures_and_claims(fast_demo):
     assert set(content) == {"project", "seed", "seconds", "fast", "command", "claims", "figures"}
     assert content["project"] == "forecasting_model_search" and content["fast"] is True and content["seed"] == 0
     assert content["command"] == "forecasting-model-search demo --seed 0 --fast"
-    assert len({claim["id"] for claim in content["claims"]}) == len(content["claims"]) == 15
+    assert len({claim["id"] for claim in content["claims"]}) == len(content["claims"]) == 16
     for claim in content["claims"]:
         assert {"id", "statement", "paper", "measured", "threshold", "holds"} <= set(claim)
         assert isinstance(claim["holds"], bool) and claim["paper"] is None

@@ -1,6 +1,7 @@
 """A real run of Ray Tune: slices are paused and resumed, every epoch counts once, and the budget adds up."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ ray = pytest.importorskip("ray", reason="the extra ray is not installed")
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "OMP_NUM_THREADS": "1"}
+    os.environ["RAY_worker_niceness"] = "0"  # workers step back by default, and starve on a busy machine
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     yield tmp_path_factory.mktemp("ray")
     ray.shutdown()
@@ -34,6 +36,7 @@ class DyingTask(DigitsTask):
 def test_a_run_of_tune_pauses_resumes_survives_a_killed_worker_and_spends_the_budget(cluster):
     from forecasting_model_search.engines.ray import fms_tuner
 
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import this file
     task = DyingTask(networks=3, zoo_epochs=2)
     task.folder = str(cluster)
     store = task.store(cluster / "checkpoints")
@@ -59,6 +62,28 @@ def test_a_run_of_tune_pauses_resumes_survives_a_killed_worker_and_spends_the_bu
     for config_id, epoch, score in told:  # each is the epoch of a training that was never paused
         *_, last = task.train(pool[config_id], 0, epoch, None)
         assert score == pytest.approx(last.score, abs=1e-6)
+
+
+def test_a_configuration_that_kills_its_workers_again_and_again_has_diverged(hub):
+    from forecasting_model_search.engines.ray import FMSScheduler
+
+    searcher = ForecastingModelSearch(
+        hub.space, 5, 4, pool=hub.params_list(), fitting=QUICK, surrogate=SurrogateSettings("none")
+    )
+    scheduler = FMSScheduler(searcher, retries=1)
+    first = scheduler.new_configuration()
+
+    class Doomed:
+        def __init__(self):
+            self.config, self.status = {"fms_config_id": first}, "ERROR"
+
+    scheduler.on_trial_add(None, Doomed())
+    scheduler.on_trial_error(None, Doomed())
+    assert searcher.spent == 0 and not searcher.history.diverged(first)
+    searcher.take(first, 0, 1)
+    scheduler.on_trial_error(None, Doomed())
+    assert searcher.spent == 1 and searcher.history.diverged(first)
+    assert scheduler.new_configuration() not in (None, first)
 
 
 def test_a_trial_without_a_number_and_a_trainable_without_a_task_are_refused():

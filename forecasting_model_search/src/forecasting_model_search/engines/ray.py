@@ -9,6 +9,7 @@ configuration is to be started.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,11 +28,13 @@ class FMSScheduler(TrialScheduler):
     """Decides which paused or new trial runs next; goes with `FMSTrials`, which makes the trials.
 
     Args:
-        searcher: decides. metric: of the results, its score. workers: trials that run at once.
+        searcher: decides. metric: of the results, its score. workers: trials that run at once. retries: how often a
+            configuration whose worker died may try again.
     """
 
-    def __init__(self, searcher: ForecastingModelSearch, metric: str = "score", workers: int = 1):
+    def __init__(self, searcher: ForecastingModelSearch, metric: str = "score", workers: int = 1, retries: int = 2):
         super().__init__()
+        self.retries, self.deaths = retries, {}
         self.searcher, self._metric, self.workers = searcher, metric, workers
         self.trials: dict[int, Trial] = {}
         self.running: dict[int, int] = {}  # configuration -> last epoch of its slice
@@ -64,9 +67,16 @@ class FMSScheduler(TrialScheduler):
         return self.STOP if finished or self.done else self.PAUSE
 
     def on_trial_error(self, tune_controller, trial: Trial) -> None:
-        """Its worker died: what it told stays; chosen again, its configuration goes on in a new trial."""
+        """Its worker died: what it told stays; chosen again, its configuration goes on in a new trial.
+
+        One that kills its workers again and again has diverged: the epoch that it never finished counts.
+        """
+        config_id = int(trial.config[ID])
+        self.deaths[config_id] = self.deaths.get(config_id, 0) + 1
+        if self.deaths[config_id] > self.retries and config_id in self.searcher.pending:
+            self.searcher.tell(config_id, self.searcher.history.reached(config_id) + 1, math.nan)
         self._free(trial)
-        self.trials.pop(int(trial.config[ID]), None)
+        self.trials.pop(config_id, None)
 
     def on_trial_complete(self, tune_controller, trial: Trial, result) -> None:
         self._free(trial)
