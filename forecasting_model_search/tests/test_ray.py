@@ -16,7 +16,7 @@ ray = pytest.importorskip("ray", reason="the extra ray is not installed")
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "OMP_NUM_THREADS": "1"}
-    os.environ["RAY_worker_niceness"] = "0"  # workers step back by default, and starve on a busy machine
+    os.environ |= {"RAY_worker_niceness": "0"}  # workers step back by default, and starve on a busy machine
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     yield tmp_path_factory.mktemp("ray")
     ray.shutdown()
