@@ -5,9 +5,10 @@ import optuna
 import pytest
 
 from conftest import small_hub
-from forecasting_model_search import regret, replay
+from forecasting_model_search import SurrogateSettings, regret, replay
 from forecasting_model_search.baselines import ASHA, GPEI, OptunaSearch, RandomSearch
 from forecasting_model_search.replay import LABELS, ReplaySettings, make_searcher
+from forecasting_model_search.study import replay_record
 
 METHODS = ["random", "asha", "gp-ei", "tpe", "optuna-gp", "none"]
 QUICK = ReplaySettings(budget=17, steps=3)
@@ -38,6 +39,13 @@ def test_a_replay_is_the_same_again(method):
     hub = small_hub()
     first, second = (replay(hub, make_searcher(method, hub, QUICK, 3)) for _ in range(2))
     assert first == second
+
+
+def test_until_something_finite_was_seen_regret_is_that_of_the_worst():
+    hub = small_hub(4, 3, weights=False)
+    hub.curves[:] = np.where(np.arange(4)[:, None] < 3, np.nan, hub.curves)
+    record = replay_record(hub, "random", ReplaySettings(budget=6), 0, SurrogateSettings("none"))
+    assert record["regret"][0] <= hub.best() - np.nanmin(hub.curves) and record["regret"][-1] == 0
 
 
 def common(hub, budget=30):

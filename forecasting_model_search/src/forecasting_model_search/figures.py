@@ -78,7 +78,8 @@ def regret_figure(records: Sequence[dict]) -> Figure:
     figure = new_figure(4.0)
     axes = figure.subplots()
     methods = [m for m in LABELS if any(r["method"] == m for r in records)]
-    floor = 1e-3
+    ends = [np.mean([r["regret"][-1] for r in records if r["method"] == m]) for m in methods]
+    floor = max(1e-4, 0.4 * min(ends))
     for method in methods:
         curves = np.array([r["regret"] for r in records if r["method"] == method])
         mean, error = curves.mean(0), curves.std(0, ddof=min(1, len(curves) - 1)) / np.sqrt(len(curves))

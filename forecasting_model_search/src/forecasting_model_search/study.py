@@ -121,9 +121,10 @@ def replay_record(
             taus[searcher.spent] = kendall_tau(table["mean"], hub.curves[table.index, -1])
 
     trace = replay(hub, searcher, hold)
-    curve = trace.regret(hub.best()).tolist()
+    worst = hub.best() - float(np.nanmin(hub.curves))  # until something finite was seen
+    curve = np.minimum(trace.regret(hub.best()), worst).tolist()
     curve += curve[-1:] * (settings.budget - len(curve))
-    k = int(np.nanargmax(trace.scores))
+    k = int(np.argmax(np.nan_to_num(trace.scores, nan=-np.inf)))
     test = None if hub.test is None else float(hub.test[trace.configs[k], trace.epochs[k] - 1])
     starts = len(set(trace.configs))
     return {"method": method, "seed": seed, "regret": curve, "tau": taus, "test": test, "started": starts}

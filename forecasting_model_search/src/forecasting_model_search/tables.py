@@ -31,7 +31,8 @@ def forecast_table(records: Sequence[dict]) -> str:
 
 def replay_table(records: Sequence[dict], at: Sequence[int] = (10, 25, 50, 100)) -> str:
     """Regret by method after some epochs, and the test accuracy of what validation chose."""
-    at = [e for e in at if e <= len(records[0]["regret"])] or [len(records[0]["regret"])]
+    budget = len(records[0]["regret"])
+    at = [*(e for e in at if e < budget), budget]
     lines = ["| method | " + " | ".join(f"{e} epochs" for e in at) + " | test accuracy |", "|---" * (len(at) + 2) + "|"]
     for method in [m for m in LABELS if any(r["method"] == m for r in records)]:
         cells = [mean_and_error(final_regret(records, method, e)) for e in at]
