@@ -157,7 +157,7 @@ def test_deepfloyd_keeps_the_first_three_of_six_channels(deepfloyd, generator):
 
 
 def test_an_own_pixel_prior_is_loaded_and_its_empty_prompt_is_zero(tmp_path, generator):
-    guidance = PixelGuidance(str(save_pixel(tmp_path)), num_tokens=10, embed_dim=32)
+    guidance = PixelGuidance(str(save_pixel(tmp_path)), num_tokens=6, embed_dim=32)
     asked(guidance, 3, 16, generator)
     assert float(guidance.unconditional(2).abs().max()) == 0
 

@@ -50,7 +50,7 @@ def test_the_largest_singular_value_is_that_of_the_svd_either_way_round():
 
 def test_modulations_change_with_any_word_and_with_its_place():
     encoder = HashTokenEncoder(8, 8)
-    prompts = ["a red cube with a ball hat", "a red cube with a slab hat", "a red ball with a cube hat"]
+    prompts = ["ball-topped red cube", "slab-topped red cube", "red ball-topped cube"]
     network = MappingNetwork(8, 8, 50).eval()
     w = network(encoder.encode(prompts))
     assert float(torch.cdist(w, w).add(torch.eye(3)).min()) > 1e-3

@@ -79,7 +79,7 @@ def test_what_is_up_is_at_the_top_and_what_is_right_is_right():
     points = camera.project(torch.tensor([[0.0, 0.0, 0.5], [0.0, 0.5, 0.0]]))[0, 0]
     assert float(points[0, 1]) > 0.1 and abs(float(points[0, 0])) < 1e-5
     assert float(points[1, 0]) > 0.1 and abs(float(points[1, 1])) < 1e-5
-    field = ShapeField(["a red cube with a spike hat"])
+    field = ShapeField(["spike-topped red cube"])
     image = VolumeRenderer(48, 16).render(field, torch.zeros(1, 1), ring(1, 1)).rgb[0, 0]
     assert float(image[:, :8].mean()) > float(image[:, 8:].mean())  # the spike is above, the wide body below
 
@@ -223,7 +223,7 @@ def segmented(starts, ends, density, rays, count):
 
 
 def test_packed_rendering_of_occupied_samples_is_dense_rendering():
-    field, camera = ShapeField(["a red cube with a slab hat"]), ring(1, 2)
+    field, camera = ShapeField(["slab-topped red cube"]), ring(1, 2)
     renderer, w = VolumeRenderer(32, 8), torch.zeros(1, 1)
     grid = occupancy(field, w)
     assert 0.02 < float(grid.float().mean()) < 0.5
@@ -236,7 +236,7 @@ def test_packed_rendering_of_occupied_samples_is_dense_rendering():
 def test_packed_rendering_by_nerfacc_is_dense_rendering():
     if not packed_scans_work("cuda"):
         pytest.skip("nerfacc's kernels do not compile here")
-    field, camera = ShapeField(["a red cube with a slab hat"]), ring(1, 2).to(torch.device("cuda"))
+    field, camera = ShapeField(["slab-topped red cube"]), ring(1, 2).to(torch.device("cuda"))
     renderer, w = VolumeRenderer(32, 8), torch.zeros(1, 1, device="cuda")
     packed = render_packed(renderer, field, w, camera, occupancy(field, w))
     assert torch.allclose(packed, renderer.render(field, w, camera).rgb, atol=2e-3)
@@ -245,7 +245,7 @@ def test_packed_rendering_by_nerfacc_is_dense_rendering():
 def test_where_the_probe_fails_the_packed_path_is_refused():
     if packed_scans_work("cpu"):
         pytest.skip("nerfacc's packed scans work on this CPU")
-    field, w = ShapeField(["a red cube with a slab hat"]), torch.zeros(1, 1)
+    field, w = ShapeField(["slab-topped red cube"]), torch.zeros(1, 1)
     with pytest.raises(RuntimeError, match="packed scans do not work on cpu"):
         render_packed(VolumeRenderer(4, 4), field, w, ring(1, 1), torch.ones(2, 2, 2, dtype=torch.bool))
     with pytest.raises(ValueError, match="an occupancy grid is that of one prompt"):
@@ -270,4 +270,4 @@ def test_every_shape_is_within_the_box_and_no_two_look_alike():
 
 def test_a_prompt_that_names_no_shape_is_refused():
     with pytest.raises(ValueError, match="no shape is called 'a pink cat'"):
-        ShapeField(["a red cube with a slab hat", "a pink cat"])
+        ShapeField(["slab-topped red cube", "a pink cat"])

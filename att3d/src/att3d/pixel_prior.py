@@ -28,7 +28,7 @@ class RenderData(LightningDataModule):
         views: int = 96,
         resolution: int = 16,
         seed: int = 0,
-        num_tokens: int = 10,
+        num_tokens: int = 6,
         embed_dim: int = 32,
         batch_size: int = 32,
     ):

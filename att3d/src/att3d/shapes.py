@@ -18,7 +18,7 @@ from .cameras import Cameras, CameraSampler
 from .renderer import VolumeRenderer
 from .view_prompts import view_buckets
 
-TEMPLATE = "a {colour} {body} with a {hat} hat"
+TEMPLATE = "{hat}-topped {colour} {body}"
 COLOURS = {
     "red": (0.85, 0.15, 0.15),
     "green": (0.15, 0.65, 0.2),
@@ -82,9 +82,9 @@ def shape_prompts(each: int = 3) -> list[str]:
 
 def parse_prompt(prompt: str) -> tuple[str, str, str] | None:
     """Colour, body and hat, or None where the prompt describes none of these shapes."""
-    found = re.fullmatch(r"a (\w+) (\w+) with a (\w+) hat", prompt)
-    if found and found[1] in COLOURS and found[2] in BODIES and found[3] in HATS:
-        return found[1], found[2], found[3]
+    found = re.fullmatch(r"(\w+)-topped (\w+) (\w+)", prompt)
+    if found and found[2] in COLOURS and found[3] in BODIES and found[1] in HATS:
+        return found[2], found[3], found[1]
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ from .mapping import MappingNetwork
 from .regularisers import Regularisers
 from .renderer import RenderOutput, VolumeRenderer
 from .scenes import Scenes
+from .spec import spec
 from .text import TextEncoder
 from .view_prompts import view_buckets
 
@@ -158,6 +160,10 @@ class SceneTraining(LightningModule):
     def predict_step(self, batch: PromptBatch, _) -> list[Tensor]:
         """Four views (4, 3, H, W) of each prompt."""
         return list(self.scenes(batch.prompts).turntable(4, self.resolution).cpu())
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        """Beside the weights, what builds the model again; hyper-parameters would go over those of a command line."""
+        checkpoint["spec"] = json.dumps(spec(self))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam without momentum: gradients of distillation are noise that should not be carried on."""

@@ -61,7 +61,7 @@ class PixelGuidance(DiffusersGuidance):
         path: see `DiffusersGuidance`. num_tokens, embed_dim: of `HashTokenEncoder`, with room for the view's two words.
     """
 
-    def __init__(self, path: str, num_tokens: int = 10, embed_dim: int = 32):
+    def __init__(self, path: str, num_tokens: int = 6, embed_dim: int = 32):
         self_encoder = HashTokenEncoder(num_tokens, embed_dim)
         super().__init__(path, self_encoder, 3)
         self.num_tokens, self.embed_dim = num_tokens, embed_dim

@@ -1,0 +1,162 @@
+"""The figures of the demo and of `reproduce`: records and images to matplotlib figures; the caller saves them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from .evidence import by_seed, column, mean_and_error, rows
+
+WIDTH, DPI = 6.4, 150
+COLOURS = {"amortised": "#D55E00", "unseen": "#E69F00", "per_prompt": "#0072B2", "random": "#999999",
+           "another prompt": "#009E73"}  # fmt: skip
+MARKERS = {"amortised": "o", "unseen": "^", "per_prompt": "s", "random": "D", "another prompt": "v"}
+LABELS = {"amortised": "one network, trained prompts", "unseen": "one network, unseen prompts",
+          "per_prompt": "per-prompt optimisation"}  # fmt: skip
+
+
+def new_figure(height: float) -> Figure:
+    """A figure of the house's width."""
+    return Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+
+
+def curves(records: Sequence[dict], name: str) -> dict[str, list[tuple[float, float, float]]]:
+    """(budget, mean, standard error over seeds) of trained and unseen prompts, and of per-prompt optimisation."""
+    found = {}
+    for label, wanted in (
+        ("amortised", {"method": "amortised", "unseen": False}),
+        ("unseen", {"method": "amortised", "unseen": True}),
+        ("per_prompt", {"method": "per_prompt", "unseen": False}),
+    ):
+        budgets = sorted(set(column(rows(records, **wanted), "budget")))
+        found[label] = [(b, *mean_and_error(by_seed(records, name, budget=b, **wanted))) for b in budgets]
+    return found
+
+
+def budgets_figure(records: Sequence[dict]) -> Figure:
+    """IoU, PSNR and R-probability against rendered frames for each training prompt."""
+    figure = new_figure(2.9)
+    panels = figure.subplots(1, 3)
+    titles = {"iou": "IoU with the true shape", "psnr": "PSNR in dB", "r_probability": "R-probability"}
+    for axes, (name, title) in zip(panels, titles.items(), strict=True):
+        for label, points in curves(records, name).items():
+            if points:
+                x, y, error = np.array(points, dtype=float).T
+                axes.errorbar(x, y, np.nan_to_num(error), color=COLOURS[label], marker=MARKERS[label], markersize=4,
+                              capsize=2, label=LABELS[label])  # fmt: skip
+        axes.set_title(title, fontsize=9)
+        axes.set_xscale("log")
+        ticks = sorted(set(column(records, "budget")))
+        axes.set_xticks(ticks, [f"{t:g}" for t in ticks], fontsize=8)
+        axes.minorticks_off()
+        axes.tick_params(labelsize=8)
+    panels[1].set_xlabel("rendered frames for each training prompt", fontsize=9)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    return figure
+
+
+def grid_figure(prompts: Sequence[str], made: Tensor, baseline: Tensor | None, true: Tensor, unseen: set[str]) -> Figure:
+    """Every prompt: the network's render, per-prompt optimisation where it has one, and the truth; unseen ones framed.
+
+    Args:
+        made, true: (P, 3, H, W). baseline: (P, 3, H, W), NaN where there is no scene.
+    """
+    across = 3
+    lines = -(-len(prompts) // across)
+    figure = new_figure(0.58 * lines + 0.4)
+    panels = figure.subplots(lines, 4 * across, squeeze=False, gridspec_kw={"width_ratios": [1.15, 1, 1, 1] * across})
+    for axes in panels.flat:
+        axes.axis("off")
+    for number, prompt in enumerate(prompts):
+        line, first = number % lines, number // lines * 4
+        images = [made[number], baseline[number] if baseline is not None else None, true[number]]
+        for axes, image in zip(panels[line, first + 1 : first + 4], images, strict=True):
+            if image is not None and bool(image.isfinite().all()):
+                axes.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="nearest")
+        label = prompt.replace(" ", "\n", 1)
+        panels[line, first].text(1, 0.5, label, fontsize=5.5, ha="right", va="center")
+        if prompt in unseen:
+            size = made.shape[-1]
+            frame = Rectangle((-0.5, -0.5), size, size, fill=False, color="#E69F00", linewidth=2.5, clip_on=False)
+            panels[line, first + 1].add_patch(frame)
+    for number, title in enumerate(("", "one\nnetwork", "per\nprompt", "truth") * across):
+        axes = panels[0, number]
+        axes.text(0.5, 1.12, title, fontsize=7, ha="center", va="bottom", transform=axes.transAxes)
+    return figure
+
+
+def strips_figure(strips: Sequence[tuple[str, Tensor]]) -> Figure:
+    """Interpolations, a row each: (title, images (n, 3, H, W)); halfway beside the cross-fade of the ends."""
+    figure = new_figure(0.85 * len(strips) + 0.3)
+    count = len(strips[0][1])
+    panels = figure.subplots(len(strips), count + 1, squeeze=False)
+    for line, (title, images) in zip(panels, strips, strict=True):
+        shown = [*images, (images[0] + images[-1]) / 2]
+        for axes, image in zip(line, shown, strict=True):
+            axes.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="nearest")
+            axes.axis("off")
+        line[0].set_title(title, fontsize=6.5, loc="left")
+    for axes, a in zip(panels[0], np.linspace(0, 1, count), strict=False):
+        axes.text(0.5, -0.02, f"a = {a:.2g}", fontsize=6, ha="center", va="top", transform=axes.transAxes)
+    panels[0, -1].text(0.5, -0.02, "cross-fade", fontsize=6, ha="center", va="top", transform=panels[0, -1].transAxes)
+    return figure
+
+
+def finetune_figure(records: Sequence[dict]) -> Figure:
+    """PSNR of unseen prompts against steps, from each start: mean and standard error over prompts and seeds."""
+    figure = new_figure(2.8)
+    axes = figure.subplots()
+    for start in dict.fromkeys(column(records, "start")):
+        own = [r for r in records if r["start"] == start]
+        steps = [step for step, _ in own[0]["curve"]]
+        values = np.array([[v for r in own for v in r["curve"][i][1]] for i in range(len(steps))])
+        error = values.std(1, ddof=1) / np.sqrt(values.shape[1])
+        axes.errorbar(steps, values.mean(1), error, color=COLOURS[start], marker=MARKERS[start], markersize=4, capsize=2,
+                      label=f"{start}, lr {own[0]['rate']:g}")  # fmt: skip
+    axes.set(xlabel="steps of fine-tuning", ylabel="PSNR on unseen prompts, dB")
+    axes.legend(title="start", fontsize=8, title_fontsize=8)
+    return figure
+
+
+def scaling_figure(records: Sequence[dict]) -> Figure:
+    """IoU and R-precision of seen and unseen prompts against the part of 64 prompts that is trained on."""
+    figure = new_figure(2.8)
+    panels = figure.subplots(1, 2)
+    for axes, name, title in zip(panels, ("iou", "r_precision"), ("IoU with the true shape", "R-precision"), strict=True):
+        for label, wanted in (
+            ("amortised", {"method": "amortised", "unseen": False}),
+            ("unseen", {"method": "amortised", "unseen": True}),
+            ("per_prompt", {"method": "per_prompt", "unseen": False}),
+        ):
+            shares = sorted(set(column(rows(records, **wanted), "share")))
+            stats = [mean_and_error(by_seed(records, name, share=s, **wanted)) for s in shares]
+            if stats:
+                y, error = np.array(stats, dtype=float).T
+                axes.errorbar([100 * s for s in shares], y, np.nan_to_num(error), color=COLOURS[label],
+                              marker=MARKERS[label], markersize=4, capsize=2, label=LABELS[label])  # fmt: skip
+        axes.set(title=title, xlabel="prompts trained on, %")
+        axes.title.set_fontsize(9)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    return figure
+
+
+def rates_figure(records: Sequence[dict]) -> Figure:
+    """IoU and PSNR of trained prompts against the learning rate, by method and budget."""
+    figure = new_figure(2.8)
+    panels = figure.subplots(1, 2)
+    for axes, name, title in zip(panels, ("iou", "psnr"), ("IoU with the true shape", "PSNR in dB"), strict=True):
+        for method in ("amortised", "per_prompt"):
+            for budget, style in zip(sorted(set(column(records, "budget"))), ("--", "-", ":"), strict=False):
+                own = rows(records, method=method, budget=budget, unseen=False)
+                rates = sorted(set(column(own, "rate")))
+                means = [np.mean(column(rows(own, rate=rate), name)) for rate in rates]
+                axes.plot(rates, means, style, color=COLOURS[method], marker=MARKERS[method], markersize=4,
+                          label=f"{LABELS[method].removesuffix(', trained prompts')}, {budget:g} frames")  # fmt: skip
+        axes.set(title=title, xlabel="learning rate", xscale="log")
+        axes.title.set_fontsize(9)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
+    return figure
