@@ -134,14 +134,13 @@ def test_encoder_prompt_and_suffix_make_the_key():
 # order
 
 
-def test_all_prompts_come_equally_often_and_the_order_is_that_of_seed_and_epoch():
+def test_all_prompts_come_equally_often_and_the_order_is_that_of_seed_and_step():
     order = PromptOrder(6, 4, 9, seed=3)
     batches = list(order)
     counts = torch.bincount(torch.tensor(batches).flatten(), minlength=6)
     assert counts.tolist() == [6] * 6 and len(order) == 9
-    assert list(order) == batches
-    order.set_epoch(1)
-    assert list(order) != batches
+    assert list(order) == batches and list(PromptOrder(6, 4, 9, seed=4)) != batches
+    assert list(PromptOrder(6, 4, 5, seed=3, step=lambda: 4)) == batches[4:]
 
 
 def test_held_out_prompts_never_enter_a_training_batch():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -20,29 +20,34 @@ class PromptBatch(NamedTuple):
 
 
 class PromptOrder:
-    """Which rows come together in the steps of an epoch: permutations end to end, so that all prompts come equally often.
+    """Which rows come together in a step: permutations end to end, so that all prompts come equally often.
 
-    The order is decided by (seed, epoch) alone, so that a resumed run sees what it would have seen.
+    The rows of step n are decided by (seed, n) alone, so that a resumed run sees what it would have seen.
+
+    Args:
+        rows: how many there are. per_step: P. steps: of an epoch. step: says how many steps are over.
     """
 
-    def __init__(self, rows: int, per_step: int, steps: int, seed: int):
-        self.rows, self.per_step, self.steps, self.seed = rows, per_step, steps, seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+    def __init__(self, rows: int, per_step: int, steps: int, seed: int, step: Callable[[], int] = lambda: 0):
+        self.rows, self.per_step, self.steps, self.seed, self.step = rows, per_step, steps, seed, step
 
     def __len__(self) -> int:
         return self.steps
 
     def __iter__(self) -> Iterator[list[int]]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        waiting: list[int] = []
-        for _ in range(self.steps):
-            while len(waiting) < self.per_step:
-                waiting += torch.randperm(self.rows, generator=generator).tolist()
-            yield waiting[: self.per_step]
-            waiting = waiting[self.per_step :]
+        first = self.step()
+        for n in range(first, first + self.steps):
+            yield self.at(n)
+
+    def at(self, n: int) -> list[int]:
+        """The rows of step n."""
+        places = range(n * self.per_step, (n + 1) * self.per_step)
+        turns = {place // self.rows: self.permutation(place // self.rows) for place in places}
+        return [turns[place // self.rows][place % self.rows] for place in places]
+
+    def permutation(self, turn: int) -> list[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + turn)
+        return torch.randperm(self.rows, generator=generator).tolist()
 
 
 class PromptDataModule(LightningDataModule):
@@ -99,9 +104,13 @@ class PromptDataModule(LightningDataModule):
         return PromptBatch(prompts, [own or other for (_, own), other in zip(chosen, neighbours, strict=True)])
 
     def train_dataloader(self) -> DataLoader:
-        """The sampler yields whole batches: Lightning tells a sampler its epoch, but not a batch sampler."""
+        """The sampler yields whole batches."""
         per_step = self.prompts_per_step or len(self.rows)
-        order = PromptOrder(len(self.rows), per_step, self.steps_per_epoch, self.seed)
+
+        def step() -> int:
+            return self.trainer.global_step if self.trainer is not None else 0
+
+        order = PromptOrder(len(self.rows), per_step, self.steps_per_epoch, self.seed, step)
         return DataLoader(self, sampler=order, batch_size=None, collate_fn=lambda batch: batch)
 
     def _held_out(self) -> DataLoader:
