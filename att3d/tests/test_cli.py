@@ -72,7 +72,9 @@ def test_another_seed_is_another_model(fast_demo):
     (cell, _) = experiment.cells()
     assert cell.name == "amortised-2-s1"
     own = experiment.cell(cell)
-    assert own.model.seed == 1 and own.data.seed == 1 and own.fingerprint() != Experiment(["demo", "fast"]).fingerprint()
+    assert (
+        own.model.seed == 1 and own.data.seed == 1 and own.fingerprint() != Experiment(["demo", "fast"]).fingerprint()
+    )
 
 
 def test_every_method_gets_as_many_frames_for_each_prompt(fast_demo):
@@ -162,7 +164,11 @@ def test_a_paper_scale_config_is_built_and_steps_on_a_batch(name, tmp_path):
     model_here = [f"--model.init_args.{part}.init_args.path={path}" for part in ("encoder", "guidance")]
     sizes = [f"--model.init_args.{part}.init_args.num_tokens=8" for part in ("encoder", "guidance")]
     cheap = ["--model.init_args.guidance.init_args.dtype=float32", "--model.init_args.guidance.init_args.resolution=16"]
-    cheap += ["--model.init_args.resolution=8", "--model.init_args.samples=8", f"--model.init_args.embedding_cache={tmp_path}"]
+    cheap += [
+        "--model.init_args.resolution=8",
+        "--model.init_args.samples=8",
+        f"--model.init_args.embedding_cache={tmp_path}",
+    ]
     experiment = Experiment([name], [*here, *model_here, *sizes, *cheap])
     model, batch = experiment.model, PromptBatch(*[experiment.data.train_prompts[:1]] * 2)
     assert model.scene.encoder().size == 1_023_556
@@ -177,7 +183,7 @@ def test_a_paper_scale_config_is_built_and_steps_on_a_batch(name, tmp_path):
 def test_every_cell_of_a_packaged_study_is_built(name, tmp_path):
     experiment = Experiment(["demo", f"reproduce_{name}"], ["--model.init_args.guidance.init_args.views=4"])
     for method in experiment.settings.methods:
-        assert experiment.cell(Cell(method, 2.0, 0.01, 0)).trainer().max_steps > 0
+        assert experiment.cell(Cell(method, experiment.settings.budgets[0], 0.01, 0)).trainer().max_steps > 0
     assert Experiment(["reproduce_unet"]).model.unet.num_parameters() == pytest.approx(0.57e6, rel=0.2)
 
 
@@ -188,8 +194,10 @@ def test_reproduce_resumes_and_writes_its_result(tmp_path, monkeypatch):
     less = ["--study.budgets=[2]", "--study.seeds=[0,1]", "--study.workers=1", "--study.cells=8", "--study.views=2",
             "--study.retrieval_steps=3", "--model.init_args.guidance.init_args.views=4", "--study.rates={}",
             "--study.finetune_steps=6", "--study.interpolation_steps=2", "--study.sweep_seed=0",
-            "--study.methods.amortised={}", "--model.init_args.samples=4"]  # fmt: skip
-    monkeypatch.setattr(reproduce, "Experiment", lambda c, o=(): real(c, [*o, *less] if "reproduce_unet" not in c else o))
+            "--study.at_budget={}", "--model.init_args.samples=4"]  # fmt: skip
+    monkeypatch.setattr(
+        reproduce, "Experiment", lambda c, o=(): real(c, [*o, *less] if "reproduce_unet" not in c else o)
+    )
     assert run("reproduce", "budgets", "--out", tmp_path) == 0
     content = json.loads((tmp_path / "budgets.json").read_text())
     assert content["command"] == "att3d reproduce budgets" and {r["seeds"] for r in content["table"]} == {2}
@@ -202,7 +210,10 @@ def test_reproduce_resumes_and_writes_its_result(tmp_path, monkeypatch):
     ("args", "said"),
     [
         (["generate", "a", "--ckpt_path", "no.pt"], "no.pt: no such file"),
-        (["fit", "--config", "nothing"], "no config 'nothing': it is neither a file nor one of the packaged animals_if"),
+        (
+            ["fit", "--config", "nothing"],
+            "no config 'nothing': it is neither a file nor one of the packaged animals_if",
+        ),
         (["reproduce", "everything"], "unknown experiment 'everything', choose from all, rates, budgets"),
         (["test", "--config", "shapes"], "--ckpt_path is missing"),
         (["fit", "--config", "shapes", "--data.init_args.prompts=cows"], "cows: no such prompt file"),

@@ -61,7 +61,7 @@ def test_at_little_noise_it_returns_the_image_itself(prior):
 def test_a_view_without_images_falls_back_on_those_of_its_prompt(generator):
     images = torch.rand(2, 3, 4, 4, generator=generator)
     prior = ExactPrior(images, ["a cat", "a dog"], torch.tensor([0, 0]))
-    z_t, t, noise = noised(prior, torch.zeros(1, 3, 4, 4), generator, 400)
+    z_t, t, _ = noised(prior, torch.zeros(1, 3, 4, 4), generator, 400)
     back = prior.predict_noise(z_t, t, prior.condition(["a dog"], [2]), 1.0)
     front = prior.predict_noise(z_t, t, prior.condition(["a dog"], [0]), 1.0)
     assert torch.equal(back, front) and bool(back.isfinite().all())
@@ -194,9 +194,9 @@ def test_models_that_do_not_fit_are_refused_with_path_and_numbers(tmp_path):
     edited(path, "scheduler/scheduler_config.json", prediction_type="sample")
     with pytest.raises(ValueError, match="prediction_type is 'sample', expected one of epsilon"):
         load_unet(str(path), 4)
-    with pytest.raises(FileNotFoundError, match="config.json: missing"):
+    with pytest.raises(FileNotFoundError, match=r"config.json: missing"):
         CLIPTextEncoder(str(tmp_path / "empty"))
-    with pytest.raises(FileNotFoundError, match="config.json: missing"):
+    with pytest.raises(FileNotFoundError, match=r"config.json: missing"):
         load_clip(str(tmp_path / "empty"))
     with pytest.raises(ValueError, match="expects text of width 32, the text encoder gives 8"):
         PixelGuidance(str(save_pixel(tmp_path / "pixel")), embed_dim=8)

@@ -93,7 +93,7 @@ def test_azimuths_are_stratified_and_ranges_kept(generator):
     ordered = cameras.azimuth.sort(1).values
     gaps = torch.cat([ordered.diff(dim=1), ordered[:, :1] + 360 - ordered[:, -1:]], 1)
     assert float(gaps.max()) <= 180.001 and float(cameras.azimuth.abs().max()) <= 180
-    assert -10 <= float(cameras.elevation.min()) and float(cameras.elevation.max()) <= 60
+    assert float(cameras.elevation.min()) >= -10 and float(cameras.elevation.max()) <= 60
     assert abs(float(cameras.azimuth.mean())) < 10
 
 
@@ -163,7 +163,9 @@ def test_density_is_zero_outside_the_box_and_starts_as_a_blob():
     blob = DensityBlob()
     x = torch.tensor([[0.0, 0, 0], [0.5, 0, 0], [1.0, 1, 1], [1.1, 0, 0]])
     density = blob(torch.zeros(4), x)
-    assert float(density[0]) == pytest.approx(10, abs=1e-3) and float(density[1]) == pytest.approx(math.log(2), abs=1e-5)
+    assert float(density[0]) == pytest.approx(10, abs=1e-3) and float(density[1]) == pytest.approx(
+        math.log(2), abs=1e-5
+    )
     assert float(density[2]) < 1e-9 and float(density[3]) == 0  # the corner is at −25 and gets no gradient
     assert float(DensityBlob(floor=-0.5)(torch.zeros(1), x[2:3])) > 1e-3
 

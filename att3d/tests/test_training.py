@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from conftest import PROMPTS, small_settings
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
@@ -21,6 +20,7 @@ from att3d.text import HashTokenEncoder
 from att3d.training import ATT3D, SceneSettings, SceneTraining
 from att3d.tuning import Curve, finetune
 from att3d.view_prompts import VIEWS
+from conftest import PROMPTS, small_settings
 
 
 def data_of(prompts, per_step=2, steps=4):
@@ -97,7 +97,7 @@ def test_one_prompt_in_the_batched_baseline_is_that_prompt_alone(prior, tmp_path
     for model, count in ((together, 3), (fewer, 2)):
         cameras = ring(count, 2)
         own = PromptBatch(batch.prompts[:count], batch.prompts[:count])
-        scenes, denoise = model.judged(own, cameras, torch.Generator(), 0.0)
+        scenes, _ = model.judged(own, cameras, torch.Generator(), 0.0)
         out = model.renderer.render(scenes.field, scenes.w, cameras)
         z = 2 * out.rgb[:2].flatten(0, 1) - 1
         cond = model.condition(own.prompts[:2], ring(2, 2))
@@ -195,18 +195,18 @@ def test_checkpoints_come_back_whole_and_without_their_prior(model, tmp_path, pr
     fine = finetuning(model, PROMPTS[:2])
     save_model(tmp_path / "f.pt", fine)
     assert torch.equal(load_model(tmp_path / "f.pt", PerPromptBaseline).scenes(PROMPTS[:2]).w, fine.w)
-    with pytest.raises(ValueError, match="f.pt: holds a PerPromptBaseline, expected a ATT3D"):
+    with pytest.raises(ValueError, match=r"f.pt: holds a PerPromptBaseline, expected a ATT3D"):
         load_model(tmp_path / "f.pt", ATT3D)
 
 
 def test_foreign_files_are_refused(model, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no.pt: no such file"):
+    with pytest.raises(FileNotFoundError, match=r"no.pt: no such file"):
         load_model(tmp_path / "no.pt", ATT3D)
     (tmp_path / "text.pt").write_text("hello")
     with pytest.raises(ValueError, match=r"text.pt: not a checkpoint \("):
         load_model(tmp_path / "text.pt", ATT3D)
     torch.save({"weight": torch.ones(1)}, tmp_path / "plain.pt")
-    with pytest.raises(ValueError, match="plain.pt: not a checkpoint of att3d"):
+    with pytest.raises(ValueError, match=r"plain.pt: not a checkpoint of att3d"):
         load_model(tmp_path / "plain.pt", ATT3D)
     save_model(tmp_path / "m.pt", model)
     content = torch.load(tmp_path / "m.pt", weights_only=True)
@@ -217,9 +217,9 @@ def test_foreign_files_are_refused(model, tmp_path):
         torch.save(content | {"spec": json.dumps(described)}, tmp_path / "edited.pt")
         return tmp_path / "edited.pt"
 
-    with pytest.raises(ValueError, match="names the class 'os.path', which is not part of att3d"):
+    with pytest.raises(ValueError, match=r"names the class 'os.path', which is not part of att3d"):
         load_model(edited(encoder={"class_path": "os.path", "init_args": {}}), ATT3D)
-    with pytest.raises(ValueError, match="names the class 'att3d.text.Nothing', which does not exist"):
+    with pytest.raises(ValueError, match=r"names the class 'att3d.text.Nothing', which does not exist"):
         load_model(edited(encoder={"class_path": "att3d.text.Nothing"}), ATT3D)
     with pytest.raises(ValueError, match="the weights do not fit the model"):
         load_model(edited(hidden=9), ATT3D)

@@ -123,6 +123,8 @@ class PromptDataModule(LightningDataModule):
 
     def test_dataloader(self) -> DataLoader:
         """All prompts: retrieval needs every candidate."""
-        return DataLoader(list(self.library.prompts), batch_size=8, collate_fn=lambda chosen: PromptBatch(chosen, chosen))
+        return DataLoader(
+            list(self.library.prompts), batch_size=8, collate_fn=lambda chosen: PromptBatch(chosen, chosen)
+        )
 
     predict_dataloader = test_dataloader

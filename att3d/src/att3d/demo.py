@@ -12,7 +12,7 @@ from torch import Tensor
 
 from . import evidence, figures
 from .cameras import ring
-from .claims import Claim, claims_table, exit_status, write_claims
+from .claims import claims_table, exit_status, write_claims
 from .experiment import Cell, Experiment, one_thread
 from .mesh import to_mesh
 from .pictures import save_contact_sheet, save_gif, tiles
@@ -78,7 +78,7 @@ def trained_model(experiment: Experiment, cells: Path, method: str = "amortised"
 
 
 def pairs_of(pairs: Sequence[str]) -> list[tuple[str, str]]:
-    """"one | another" as pairs."""
+    """ "one | another" as pairs."""
     return [tuple(part.strip() for part in pair.split("|")) for pair in pairs]
 
 
@@ -103,27 +103,31 @@ def lipschitz_ratio(model: ATT3D, prompts: Sequence[str]) -> tuple[float, float]
 def grid_images(model: ATT3D, baseline, prompts: Sequence[str]) -> tuple[Sequence[str], Tensor, Tensor, Tensor]:
     """One view of each prompt: by the network, by its own optimisation (NaN where there is none), and the truth."""
     camera = ring(len(prompts), 1)
-    made = model.generate(prompts).images(camera, SHOWN).rgb[:, 0]
+    made = model.generate(prompts).images(camera, SHOWN, 48).rgb[:, 0]
     alone = torch.full_like(made, torch.nan)
     for number, prompt in enumerate(prompts):
         if prompt in baseline.prompts:
-            alone[number] = baseline.scenes([prompt]).images(ring(1, 1), SHOWN).rgb[0, 0]
+            alone[number] = baseline.scenes([prompt]).images(ring(1, 1), SHOWN, 48).rgb[0, 0]
     return prompts, made, alone, render_truth(list(prompts), camera, SHOWN)[:, 0]
 
 
 def strips(model: ATT3D, pairs: Sequence[tuple[str, str]], steps: int = 7) -> list[tuple[str, Tensor]]:
     """Titles and images (steps, 3, H, W) of interpolations."""
     return [
-        (f"{one} → {other}", model.interpolate(one, other, steps).images(ring(steps, 1), SHOWN).rgb[:, 0])
+        (f"{one} → {other}", model.interpolate(one, other, steps).images(ring(steps, 1), SHOWN, 48).rgb[:, 0])
         for one, other in pairs
     ]
 
 
 def write_assets(model: ATT3D, prompts: Sequence[str], folder: Path, resolution: int) -> None:
     """A turntable of unseen prompts, their contact sheet, and meshes of two; an empty one is left out."""
+
+    def enlarged(image: Tensor) -> Tensor:
+        return image.repeat_interleave(2, 1).repeat_interleave(2, 2)
+
     scenes = model.generate(list(prompts))
-    views = scenes.turntable(12, 2 * SHOWN)
-    save_gif(folder / "turntable.gif", torch.stack([tiles(frame, 3) for frame in views.transpose(0, 1)]), 120)
+    views = scenes.turntable(12, SHOWN)
+    save_gif(folder / "turntable.gif", torch.stack([enlarged(tiles(frame, 3)) for frame in views.transpose(0, 1)]), 120)
     save_contact_sheet(folder / "contact_sheet.html", list(prompts), views[:, ::3])
     (folder / "meshes").mkdir(exist_ok=True)
     for number, prompt in enumerate(prompts[:2]):

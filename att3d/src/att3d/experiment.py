@@ -99,6 +99,8 @@ class Experiment:
         own |= {**self.settings.methods[cell.method], **(changed or {}), "model.init_args.seed": cell.seed}
         if cell.rate is not None:
             own["model.init_args.lr"] = cell.rate
+        if choices := self.settings.at_budget.get(cell.method):
+            own |= choices[self.settings.budgets.index(cell.budget)]
         experiment = self.with_settings(own)
         steps = experiment.steps_for(cell.budget)
         experiment = experiment.with_settings({"trainer.max_steps": steps})
@@ -231,5 +233,11 @@ def quiet() -> None:
     """Keep Lightning from announcing its devices once for each of several trainings."""
     for name in ("pytorch_lightning", "lightning_fabric", "pytorch_lightning.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    for message in ("does not have many workers", "barebones", "LeafSpec", "lr_scheduler.step", "ended before the epoch"):
+    for message in (
+        "does not have many workers",
+        "barebones",
+        "LeafSpec",
+        "lr_scheduler.step",
+        "ended before the epoch",
+    ):
         warnings.filterwarnings("ignore", message=f".*{message}.*")

@@ -59,33 +59,36 @@ def budgets_figure(records: Sequence[dict]) -> Figure:
     return figure
 
 
-def grid_figure(prompts: Sequence[str], made: Tensor, baseline: Tensor | None, true: Tensor, unseen: set[str]) -> Figure:
+def grid_figure(
+    prompts: Sequence[str], made: Tensor, baseline: Tensor | None, true: Tensor, unseen: set[str]
+) -> Figure:
     """Every prompt: the network's render, per-prompt optimisation where it has one, and the truth; unseen ones framed.
 
     Args:
         made, true: (P, 3, H, W). baseline: (P, 3, H, W), NaN where there is no scene.
     """
-    across = 3
+    across, size = 3, made.shape[-1]
     lines = -(-len(prompts) // across)
-    figure = new_figure(0.58 * lines + 0.4)
-    panels = figure.subplots(lines, 4 * across, squeeze=False, gridspec_kw={"width_ratios": [1.15, 1, 1, 1] * across})
-    for axes in panels.flat:
-        axes.axis("off")
+    step, block = size + 4, 5 * size  # a line's height, a column's width
+    sheet = np.ones((lines * step + size // 2, across * block, 3))
+    figure = new_figure(WIDTH * sheet.shape[0] / sheet.shape[1] + 0.2)
+    axes = figure.subplots()
     for number, prompt in enumerate(prompts):
-        line, first = number % lines, number // lines * 4
+        top, left = number % lines * step + size // 2, number // lines * block + 2 * size - 6
         images = [made[number], baseline[number] if baseline is not None else None, true[number]]
-        for axes, image in zip(panels[line, first + 1 : first + 4], images, strict=True):
+        for place, image in enumerate(images):
             if image is not None and bool(image.isfinite().all()):
-                axes.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="nearest")
-        label = prompt.replace(" ", "\n", 1)
-        panels[line, first].text(1, 0.5, label, fontsize=5.5, ha="right", va="center")
+                x = left + place * (size + 2)
+                sheet[top : top + size, x : x + size] = image.permute(1, 2, 0).clamp(0, 1).numpy()
+        axes.text(left - 3, top + size / 2, prompt.replace(" ", "\n", 1), fontsize=6, ha="right", va="center")
         if prompt in unseen:
-            size = made.shape[-1]
-            frame = Rectangle((-0.5, -0.5), size, size, fill=False, color="#E69F00", linewidth=2.5, clip_on=False)
-            panels[line, first + 1].add_patch(frame)
-    for number, title in enumerate(("", "one\nnetwork", "per\nprompt", "truth") * across):
-        axes = panels[0, number]
-        axes.text(0.5, 1.12, title, fontsize=7, ha="center", va="bottom", transform=axes.transAxes)
+            axes.add_patch(Rectangle((left - 1, top - 1), size + 1, size + 1, fill=False, color="#E69F00", linewidth=2))
+        if number % lines == 0:
+            for place, title in enumerate(("one\nnetwork", "per\nprompt", "truth")):
+                x = left + place * (size + 2) + size / 2
+                axes.text(x, top - 3, title, fontsize=6.5, ha="center", va="bottom")
+    axes.imshow(sheet, interpolation="nearest")
+    axes.axis("off")
     return figure
 
 
@@ -115,8 +118,8 @@ def finetune_figure(records: Sequence[dict]) -> Figure:
         steps = [step for step, _ in own[0]["curve"]]
         values = np.array([[v for r in own for v in r["curve"][i][1]] for i in range(len(steps))])
         error = values.std(1, ddof=1) / np.sqrt(values.shape[1])
-        axes.errorbar(steps, values.mean(1), error, color=COLOURS[start], marker=MARKERS[start], markersize=4, capsize=2,
-                      label=f"{start}, lr {own[0]['rate']:g}")  # fmt: skip
+        look = {"color": COLOURS[start], "marker": MARKERS[start], "markersize": 4, "capsize": 2}
+        axes.errorbar(steps, values.mean(1), error, label=f"{start}, lr {own[0]['rate']:g}", **look)
     axes.set(xlabel="steps of fine-tuning", ylabel="PSNR on unseen prompts, dB")
     axes.legend(title="start", fontsize=8, title_fontsize=8)
     return figure
@@ -126,7 +129,9 @@ def scaling_figure(records: Sequence[dict]) -> Figure:
     """IoU and R-precision of seen and unseen prompts against the part of 64 prompts that is trained on."""
     figure = new_figure(2.8)
     panels = figure.subplots(1, 2)
-    for axes, name, title in zip(panels, ("iou", "r_precision"), ("IoU with the true shape", "R-precision"), strict=True):
+    for axes, name, title in zip(
+        panels, ("iou", "r_precision"), ("IoU with the true shape", "R-precision"), strict=True
+    ):
         for label, wanted in (
             ("amortised", {"method": "amortised", "unseen": False}),
             ("unseen", {"method": "amortised", "unseen": True}),

@@ -64,7 +64,7 @@ def render_packed(
     if scan is None:
         if not packed_scans_work(str(w.device)):
             raise RuntimeError(
-                f"nerfacc's packed scans do not work on {w.device} (they need a CUDA toolkit): use VolumeRenderer.render"
+                f"nerfacc's packed scans do not work on {w.device}, they need a CUDA toolkit: use VolumeRenderer.render"
             )
         scan = packed_weights
     origins, directions = cameras.rays(renderer.resolution)

@@ -83,7 +83,9 @@ class PerPromptBaseline(SceneTraining):
         return Scenes(ChosenField(self.field, chosen), self.w[chosen], self.background)
 
 
-def finetuning(model: ATT3D, prompts: Sequence[str], lr: float = 0.01, start: str | None = "amortised") -> PerPromptBaseline:
+def finetuning(
+    model: ATT3D, prompts: Sequence[str], lr: float = 0.01, start: str | None = "amortised"
+) -> PerPromptBaseline:
     """Per-prompt optimisation of `prompts` with the model's prior, from a start.
 
     Args:

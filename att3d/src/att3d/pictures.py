@@ -18,7 +18,9 @@ def to_image(pixels: Tensor, enlarge: int = 1) -> Image.Image:
     """(3, H, W) in [0, 1] -> an 8-bit picture, enlarged by whole pixels."""
     array = (pixels.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
     picture = Image.fromarray(array)
-    return picture.resize((picture.width * enlarge, picture.height * enlarge), Image.NEAREST) if enlarge > 1 else picture
+    return (
+        picture.resize((picture.width * enlarge, picture.height * enlarge), Image.NEAREST) if enlarge > 1 else picture
+    )
 
 
 def tiles(images: Tensor, columns: int, gap: int = 2) -> Tensor:

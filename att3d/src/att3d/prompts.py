@@ -37,7 +37,7 @@ def read_prompts(source: str, train_share: float | None = None, split_seed: int 
     Args:
         train_share: train on a seeded part of all prompts instead of by the file's own rule.
     Raises:
-        FileNotFoundError: neither a packaged set nor a file. ValueError: a file that is malformed; the message names it.
+        FileNotFoundError: neither a packaged set nor a file. ValueError: a malformed file, by name.
     """
     packaged = {path.stem: path for path in sorted(SETS.glob("*.yaml"))}
     path = packaged.get(source, Path(source))

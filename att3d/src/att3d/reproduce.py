@@ -113,7 +113,7 @@ def finetune(out: Path) -> None:
     def of_seed(seed: int, tried: dict[str, list[float]]) -> list[dict]:
         cell = Cell("amortised", budget, rate, seed)
         own = experiment.cell(cell)
-        name = f"finetune-s{seed}-" + "-".join(f"{r:g}" for r in sum(tried.values(), []))
+        name = f"finetune-s{seed}-" + "-".join(f"{rate:g}" for rates in tried.values() for rate in rates)
 
         def take() -> list[dict]:
             model = own.trained(cells / f"{cell.name}.pt")
@@ -122,7 +122,7 @@ def finetune(out: Path) -> None:
 
         return own.records(name, cells, take)
 
-    swept = of_seed(s.sweep_seed, {start: s.sweep["finetune"] for start in ("amortised", "another prompt", "random")})
+    swept = of_seed(s.sweep_seed, dict.fromkeys(("amortised", "another prompt", "random"), s.sweep["finetune"]))
     best = {start: [evidence.best_start(swept, start)["rate"]] for start in dict.fromkeys(column(swept, "start"))}
     records = [record for seed in s.seeds for record in of_seed(seed, best)]
     claims = evidence.finetune_claims(records)
@@ -188,7 +188,9 @@ def scaling(out: Path) -> None:
             own = rows(records, share=share, method=method, unseen=unseen)
             if own:
                 row = {"share": share, "method": method, "unseen": unseen, "prompts": len(own) // len(s.seeds)}
-                table.append(row | {n: mean_and_error(evidence.by_seed(own, n)) for n in ("iou", "psnr", "r_precision")})
+                table.append(
+                    row | {n: mean_and_error(evidence.by_seed(own, n)) for n in ("iou", "psnr", "r_precision")}
+                )
     write_result(out, "scaling", experiment, [], table=table)
     figures.scaling_figure(records).savefig(out / "scaling.png")
 
@@ -253,7 +255,10 @@ def markdown(table: Sequence[dict]) -> str:
     """The comparison as the README shows it."""
     names = {("amortised", False): "one network", ("amortised", True): "one network, unseen prompts",
              ("per_prompt", False): "per-prompt"}  # fmt: skip
-    lines = ["| frames a prompt | method | learning rate | IoU | PSNR, dB | R-precision | R-probability |", "|---" * 7 + "|"]
+    lines = [
+        "| frames a prompt | method | learning rate | IoU | PSNR, dB | R-precision | R-probability |",
+        "|---" * 7 + "|",
+    ]
     for row in table:
         cells = [with_error(row[n], d)
                  for n, d in (("iou", 3), ("psnr", 1), ("r_precision", 2), ("r_probability", 2))]  # fmt: skip

@@ -34,10 +34,15 @@ class Scenes:
         return replace(self, w=self.w.to(device))
 
     @torch.no_grad()
-    def images(self, cameras: Cameras, resolution: int = 64, samples: int = 96) -> RenderOutput:
+    def images(self, cameras: Cameras, resolution: int = 64, samples: int = 64) -> RenderOutput:
         """Rendered without noise."""
         return VolumeRenderer(samples, resolution).render(self.field, self.w, cameras, None, self.background)
 
     def turntable(self, views: int = 24, resolution: int = 64, elevation: float = 20.0) -> Tensor:
-        """(P, views, 3, H, W), once around."""
-        return self.images(ring(len(self), views, elevation), resolution).rgb
+        """(P, views, 3, H, W), once around; view by view, which bounds memory."""
+        cameras = ring(len(self), views, elevation)
+        parts = []
+        for v in range(views):
+            own = Cameras(*(getattr(cameras, n)[:, v : v + 1].to(self.w) for n in Cameras.__dataclass_fields__))
+            parts.append(self.images(own, resolution).rgb)
+        return torch.cat(parts, 1)

@@ -27,10 +27,12 @@ class StudySettings:
         budgets: rendered frames for each training prompt. seeds: one training each.
         methods: what each changes in the config, by dotted names.
         rates: learning rate of each method at each budget; the config's own where none is given.
+        at_budget: what else a method changes at each budget, by dotted names.
         sweep: the learning rates that `reproduce rates` tries, by method. sweep_seed: of that sweep alone.
         views, resolution, cells: of the evaluation: cameras around, pixels, and points along an edge of the box.
         retrieval_steps: of the retrieval network. workers: processes.
-        finetune_steps, finetune_rates: of fine-tuning, by start. interpolation_steps, kappas, pairs: of training between prompts.
+        finetune_steps, finetune_rates: of fine-tuning, by start.
+        interpolation_steps, kappas, pairs: of training between prompts.
         shares: parts of the prompts that `reproduce scaling` trains on.
     """
 
@@ -38,6 +40,7 @@ class StudySettings:
     seeds: list[int] = field(default_factory=lambda: [0])
     methods: dict[str, dict] = field(default_factory=dict)
     rates: dict[str, list[float]] = field(default_factory=dict)
+    at_budget: dict[str, list[dict]] = field(default_factory=dict)
     sweep: dict[str, list[float]] = field(default_factory=dict)
     sweep_seed: int = 100
     views: int = 6
@@ -126,9 +129,7 @@ def judged_loss(model, scenes: Scenes, prompts: Sequence[str], seed: int = 0, re
     total = torch.zeros(len(prompts))
     for _ in range(repeats):
         cameras = model.cameras(1, 4, generator)
-        cameras = type(cameras)(
-            *(getattr(cameras, n).expand(len(prompts), -1) for n in cameras.__dataclass_fields__)
-        )
+        cameras = type(cameras)(*(getattr(cameras, n).expand(len(prompts), -1) for n in cameras.__dataclass_fields__))
         z = 2 * model.renderer.render(scenes.field, scenes.w, cameras, None, scenes.background).rgb.flatten(0, 1) - 1
         t = torch.full((len(z),), int(torch.randint(200, 500, (), generator=generator)))
         noise = torch.randn(4, *z.shape[1:], generator=generator).repeat(len(prompts), 1, 1, 1)

@@ -40,7 +40,7 @@ class SceneSettings:
     resolutions: list[int] = field(default_factory=lambda: list(PAPER_RESOLUTIONS))
     n_features: int = 4
     hidden: int = 32
-    blob: DensityBlob = DensityBlob()
+    blob: DensityBlob = field(default_factory=DensityBlob)
     background: int = 0
 
     def encoder(self) -> ModulatedGridEncoder:

@@ -21,7 +21,7 @@ from .training import ATT3D
 class Curve(Callback):
     """PSNR against the truth (P,) at some steps."""
 
-    def __init__(self, prompts: Sequence[str], every: int, views: int = 6, resolution: int = 16):
+    def __init__(self, prompts: Sequence[str], every: int, views: int = 3, resolution: int = 16):
         self.prompts, self.every, self.cameras = list(prompts), every, ring(len(prompts), views)
         self.truth = render_truth(self.prompts, self.cameras, resolution)
         self.resolution = resolution
@@ -64,13 +64,15 @@ def finetune(
     return fine.eval()
 
 
-def finetune_records(model: ATT3D, trained: Sequence[str], unseen: Sequence[str], settings: StudySettings) -> list[dict]:
+def finetune_records(
+    model: ATT3D, trained: Sequence[str], unseen: Sequence[str], settings: StudySettings
+) -> list[dict]:
     """PSNR over steps of unseen prompts from three starts, at each of the rates."""
     records = []
     for start in ("amortised", "another prompt", "random"):
         chosen = {"amortised": "amortised", "another prompt": trained[0], "random": None}[start]
         for rate in settings.finetune_rates[start]:
-            curve = Curve(unseen, max(1, settings.finetune_steps // 6), settings.views, settings.resolution)
+            curve = Curve(unseen, max(1, settings.finetune_steps // 5), 3, settings.resolution)
             finetune(model, unseen, settings.finetune_steps, rate, chosen, [curve])
             records.append({"start": start, "rate": rate, "seed": model.seed, "curve": curve.points})
     return records
@@ -91,7 +93,7 @@ def interpolation_record(model: ATT3D, pairs: Sequence[tuple[str, str]], kappa: 
     """Mixture loss at the ends and halfway, straightness of the path in image space, and distance to a cross-fade."""
     ratios, apart = [], []
     for pair in pairs:
-        images = model.interpolate(*pair, 9).images(ring(9, 4), model.resolution, 48).rgb.clamp(0, 1)
+        images = model.interpolate(*pair, 9).images(ring(9, 3), model.resolution, 48).rgb.clamp(0, 1)
         ratios.append(path_length_ratio(images))
         apart.append(float((images[4] - (images[0] + images[-1]) / 2).square().mean().sqrt()))
     ends = (middle_losses(model, pairs, 0.0) + middle_losses(model, pairs, 1.0)) / 2
@@ -105,7 +107,9 @@ def interpolation_record(model: ATT3D, pairs: Sequence[tuple[str, str]], kappa: 
     }
 
 
-def between_prompts(model: ATT3D, pairs: Sequence[tuple[str, str]], kappa: float | None, steps: int, lr: float) -> ATT3D:
+def between_prompts(
+    model: ATT3D, pairs: Sequence[tuple[str, str]], kappa: float | None, steps: int, lr: float
+) -> ATT3D:
     """Go on training a model on pairs, interpolated with κ; None trains their ends alone."""
     model.interpolator = None if kappa is None else PromptInterpolator("stochastic_loss", kappa)
     model.lr = lr

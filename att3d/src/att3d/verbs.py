@@ -23,7 +23,9 @@ from .training import ATT3D
 from .tuning import finetune as more_steps
 
 
-def generate(prompt: str, *, ckpt_path: str, out: str = "runs/att3d-generate", resolution: int = 64, views: int = 24) -> int:
+def generate(
+    prompt: str, *, ckpt_path: str, out: str = "runs/att3d-generate", resolution: int = 64, views: int = 24
+) -> int:
     """Scenes of a prompt, or of a whole prompt set, in one pass: turntable, contact sheet and views.
 
     Args:
@@ -147,7 +149,9 @@ def evaluate(
     if clip:
         retrieval = CLIPRetrieval(clip, library.prompts)
     elif known:
-        retrieval, accuracy = train_retrieval(3 if set(library.prompts) <= set(shape_prompts(3)) else 4, steps=retrieval_steps)
+        retrieval, accuracy = train_retrieval(
+            3 if set(library.prompts) <= set(shape_prompts(3)) else 4, steps=retrieval_steps
+        )
         print(f"the retrieval network names {accuracy:.1%} of true views that it never saw")
     else:
         raise ValueError("these prompts are no embedded shapes: name a CLIP model with --clip")

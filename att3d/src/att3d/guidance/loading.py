@@ -1,4 +1,4 @@
-"""Diffusion models from a folder in the diffusers layout, or a hub id; what does not fit together is refused by name."""
+"""Diffusion models from a folder in the diffusers layout or a hub id; what does not fit together is refused by name."""
 
 from __future__ import annotations
 
