@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import multiprocessing
 import os
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ from tqdm import tqdm
 from .checkpoints import save_model
 from .command import CommandLine, config_path
 from .per_prompt import PerPromptBaseline
+from .quiet import quiet
 from .retrieval import ShapeRetrieval, train_retrieval
 from .study import StudySettings, scene_records
 
@@ -227,17 +226,3 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def quiet() -> None:
-    """Keep Lightning from announcing its devices once for each of several trainings."""
-    for name in ("pytorch_lightning", "lightning_fabric", "pytorch_lightning.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    for message in (
-        "does not have many workers",
-        "barebones",
-        "LeafSpec",
-        "lr_scheduler.step",
-        "ended before the epoch",
-    ):
-        warnings.filterwarnings("ignore", message=f".*{message}.*")

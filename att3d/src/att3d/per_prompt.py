@@ -99,4 +99,4 @@ def finetuning(
     fine.prompts = list(prompts)
     of = list(prompts) if start == "amortised" else [start] * len(prompts)
     fine.build(model if start else None, of)
-    return fine
+    return fine.train()

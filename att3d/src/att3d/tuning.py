@@ -13,6 +13,7 @@ from .data import PromptDataModule
 from .interpolation import PromptInterpolator
 from .metrics import psnr
 from .per_prompt import PerPromptBaseline, finetuning
+from .quiet import quiet
 from .shapes import render_truth
 from .study import StudySettings, judged_loss, path_length_ratio
 from .training import ATT3D
@@ -41,6 +42,7 @@ class Curve(Callback):
 
 def quiet_trainer(steps: int, callbacks: Sequence[Callback] = ()) -> Trainer:
     """A trainer for a few steps, without logs and files."""
+    quiet()
     return Trainer(
         accelerator="cpu", max_steps=steps, logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, callbacks=list(callbacks), limit_val_batches=0,
