@@ -1,5 +1,6 @@
 """The command line: the demo's files, verbs on its model, packaged configs, and one line for bad input."""
 
+import importlib
 import json
 
 import pytest
@@ -13,6 +14,7 @@ from att3d.data import PromptBatch
 from att3d.experiment import Cell, Experiment
 from att3d.per_prompt import PerPromptBaseline
 
+reproduce_module = importlib.import_module("att3d.reproduce")
 UNSEEN = "spike-topped red cube"
 FIGURES = ["budgets.png", "grid.png", "interpolation.png", "finetune.png", "turntable.gif"]
 
@@ -187,23 +189,44 @@ def test_every_cell_of_a_packaged_study_is_built(name, tmp_path):
     assert Experiment(["reproduce_unet"]).model.unet.num_parameters() == pytest.approx(0.57e6, rel=0.2)
 
 
-def test_reproduce_resumes_and_writes_its_result(tmp_path, monkeypatch):
-    from att3d import reproduce
+@pytest.fixture
+def little(monkeypatch):
+    """`reproduce` with everything once: its numbers mean nothing."""
+    real = reproduce_module.Experiment
+    study = {
+        "budgets": [2], "seeds": [0], "workers": 1, "cells": 8, "views": 2, "retrieval_steps": 3, "finetune_steps": 5,
+        "interpolation_steps": 2, "sweep_seed": 5, "at_budget": {}, "rates": {"amortised": [0.01], "per_prompt": [0.01]},
+        "shares": [0.125, 1.0], "kappas": [0.5, 2.0],
+        "sweep": {"amortised": [0.01, 0.02], "per_prompt": [0.01], "per_prompt_pairs": [0.01], "finetune": [0.01]},
+        "pairs": ["slab-topped red sphere | ball-topped blue sphere"],
+    }  # fmt: skip
+    less = [f"--study.{name}={json.dumps(value)}" for name, value in study.items()] + ["--model.init_args.samples=4"]
 
-    real = reproduce.Experiment
-    less = ["--study.budgets=[2]", "--study.seeds=[0,1]", "--study.workers=1", "--study.cells=8", "--study.views=2",
-            "--study.retrieval_steps=3", "--model.init_args.guidance.init_args.views=4", "--study.rates={}",
-            "--study.finetune_steps=6", "--study.interpolation_steps=2", "--study.sweep_seed=0",
-            "--study.at_budget={}", "--model.init_args.samples=4"]  # fmt: skip
-    monkeypatch.setattr(
-        reproduce, "Experiment", lambda c, o=(): real(c, [*o, *less] if "reproduce_unet" not in c else o)
-    )
+    def made(configs, overrides=()):
+        if configs == ["reproduce_unet"]:
+            return real(configs, ["--trainer.max_steps=2", "--model.init_args.widths=[8,16]"])
+        few = [] if overrides else ["--model.init_args.guidance.init_args.views=4"]
+        return real(configs, [*overrides, *less, *few])
+
+    monkeypatch.setattr(reproduce_module, "Experiment", made)
+
+
+def test_reproduce_resumes_and_writes_its_result(little, tmp_path):
     assert run("reproduce", "budgets", "--out", tmp_path) == 0
     content = json.loads((tmp_path / "budgets.json").read_text())
-    assert content["command"] == "att3d reproduce budgets" and {r["seeds"] for r in content["table"]} == {2}
+    assert content["command"] == "att3d reproduce budgets" and {r["seeds"] for r in content["table"]} == {1}
     stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "cells").iterdir()}
     assert run("reproduce", "budgets", "--out", tmp_path) == 0
     assert stamps == {p: p.stat().st_mtime_ns for p in (tmp_path / "cells").iterdir()}
+
+
+@pytest.mark.parametrize("name", ["rates", "finetune", "interpolation", "rules", "scaling", "prior"])
+def test_every_experiment_runs_to_its_end(little, tmp_path, name):
+    assert run("reproduce", name, "--out", tmp_path) == 0
+    content = json.loads((tmp_path / f"{name}.json").read_text())
+    assert content["command"] == f"att3d reproduce {name}" and content["versions"]["torch"] == torch.__version__
+    if name == "prior":
+        assert all(row["exact"] <= row["unet"] for row in content["eps_mse"])  # nothing denoises its images better
 
 
 @pytest.mark.parametrize(

@@ -5,18 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from .evidence import by_seed, column, mean_and_error, rows
+from .pictures import tiles
 
 WIDTH, DPI = 6.4, 150
-COLOURS = {"amortised": "#D55E00", "unseen": "#E69F00", "per_prompt": "#0072B2", "random": "#999999",
-           "another prompt": "#009E73"}  # fmt: skip
-MARKERS = {"amortised": "o", "unseen": "^", "per_prompt": "s", "random": "D", "another prompt": "v"}
-LABELS = {"amortised": "one network, trained prompts", "unseen": "one network, unseen prompts",
-          "per_prompt": "per-prompt optimisation"}  # fmt: skip
+COLOURS = {
+    "amortised": "#D55E00",
+    "unseen": "#E69F00",
+    "per_prompt": "#0072B2",
+    "per_prompt_pairs": "#56B4E9",
+    "another prompt": "#009E73",
+    "random": "#999999",
+}
+MARKERS = {
+    "amortised": "o",
+    "unseen": "^",
+    "per_prompt": "s",
+    "per_prompt_pairs": "D",
+    "another prompt": "v",
+    "random": "D",
+}
+LABELS = {
+    "amortised": "one network, trained prompts",
+    "unseen": "one network, unseen prompts",
+    "per_prompt": "per-prompt optimisation",
+    "per_prompt_pairs": "per-prompt, two views a step",
+}
 
 
 def new_figure(height: float) -> Figure:
@@ -94,18 +113,15 @@ def grid_figure(
 
 def strips_figure(strips: Sequence[tuple[str, Tensor]]) -> Figure:
     """Interpolations, a row each: (title, images (n, 3, H, W)); halfway beside the cross-fade of the ends."""
-    figure = new_figure(0.85 * len(strips) + 0.3)
-    count = len(strips[0][1])
-    panels = figure.subplots(len(strips), count + 1, squeeze=False)
-    for line, (title, images) in zip(panels, strips, strict=True):
-        shown = [*images, (images[0] + images[-1]) / 2]
-        for axes, image in zip(line, shown, strict=True):
-            axes.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="nearest")
-            axes.axis("off")
-        line[0].set_title(title, fontsize=6.5, loc="left")
-    for axes, a in zip(panels[0], np.linspace(0, 1, count), strict=False):
-        axes.text(0.5, -0.02, f"a = {a:.2g}", fontsize=6, ha="center", va="top", transform=axes.transAxes)
-    panels[0, -1].text(0.5, -0.02, "cross-fade", fontsize=6, ha="center", va="top", transform=panels[0, -1].transAxes)
+    count, size = len(strips[0][1]), strips[0][1].shape[-1]
+    figure = new_figure((WIDTH / (count + 1) + 0.3) * len(strips) + 0.1)
+    for axes, (title, images) in zip(figure.subplots(len(strips), 1, squeeze=False)[:, 0], strips, strict=True):
+        shown = torch.cat([images, (images[:1] + images[-1:]) / 2]).clamp(0, 1)
+        axes.imshow(tiles(shown, count + 1).permute(1, 2, 0).numpy(), interpolation="nearest")
+        axes.set_title(title, fontsize=7, loc="left", pad=2)
+        axes.axis("off")
+        for place, label in enumerate([*(f"a = {a:.2g}" for a in np.linspace(0, 1, count)), "cross-fade"]):
+            axes.text(place * (size + 2) + size / 2, size + 1, label, fontsize=6, ha="center", va="top")
     return figure
 
 
@@ -154,7 +170,7 @@ def rates_figure(records: Sequence[dict]) -> Figure:
     figure = new_figure(2.8)
     panels = figure.subplots(1, 2)
     for axes, name, title in zip(panels, ("iou", "psnr"), ("IoU with the true shape", "PSNR in dB"), strict=True):
-        for method in ("amortised", "per_prompt"):
+        for method in ("amortised", "per_prompt", "per_prompt_pairs"):
             for budget, style in zip(sorted(set(column(records, "budget"))), ("--", "-", ":"), strict=False):
                 own = rows(records, method=method, budget=budget, unseen=False)
                 rates = sorted(set(column(own, "rate")))
