@@ -39,6 +39,12 @@ def fastest(repeats: int, function: Callable[[], object]) -> float:
     return min(times)
 
 
+def fastest_of_each(repeats: int, *functions: Callable[[], object]) -> list[float]:
+    """The same for several functions in turn, so that a slow spell of the machine hits all."""
+    found = [[fastest(1, function) for function in functions] for _ in range(repeats)]
+    return [min(times) for times in zip(*found, strict=True)]
+
+
 def random_prior(prompts: list[str], each: int = 96) -> ExactPrior:
     """As many images as the demo's prior has, without rendering them."""
     captions = [prompt for prompt in prompts for _ in range(each)]
@@ -80,7 +86,7 @@ def steps(repeats: int) -> None:
         prompts = shape_prompts(3)[:count]
         amortised = ATT3D(HashTokenEncoder(4, 32), modulation_scale=30.0, **settings(prior))
         alone = PerPromptBaseline(prompts, **settings(prior))
-        ours, theirs = (fastest(repeats, step_of(model, prompts)) for model in (amortised, alone))
+        ours, theirs = fastest_of_each(repeats, step_of(amortised, prompts), step_of(alone, prompts))
         frames = 2 * count
         z, t = torch.randn(frames, 3, 16, 16), torch.full((frames,), 500)
         cond = prior.condition([p for p in prompts for _ in range(2)], [0] * frames)
@@ -107,19 +113,20 @@ def lookups(repeats: int, points: int, resolutions: tuple[int, ...]) -> None:
             parts = [encoder(w[p : p + 1], x[p : p + 1]) for p in range(count)]
             torch.cat(parts).square().sum().backward()
 
-        one, other = fastest(repeats, batched), fastest(repeats, loop)
+        one, other = fastest_of_each(repeats, batched, loop)
         print(f"| {count} | {1e3 * one:.1f} | {1e3 * other:.1f} | {other / one:.2f} |", flush=True)
 
 
 def memory(counts: tuple[int, ...] = (1, 4, 16)) -> None:
-    """Peak resident memory of a process that takes two steps, less that of one prompt."""
+    """Peak resident memory of a process that takes two steps, imports included (Linux)."""
     code = (
-        "import resource, torch; torch.set_num_threads(1)\n"
+        "import torch; torch.set_num_threads(1)\n"
         "from bench_att3d import *\n"
         "prompts = shape_prompts(3)[:{count}]\n"
         "model = {kind}\n"
         "step = step_of(model, prompts); step(); step()\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, sum(p.numel() for p in model.parameters()))\n"
+        "peak = next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1]\n"
+        "print(int(peak) / 1024, sum(p.numel() for p in model.parameters()))\n"
     )
     kinds = {
         "amortised": "ATT3D(HashTokenEncoder(4, 32), modulation_scale=30.0, **settings(random_prior(prompts, 4)))",
