@@ -195,7 +195,7 @@ def little(monkeypatch):
     real = reproduce_module.Experiment
     study = {
         "budgets": [2], "seeds": [0], "workers": 1, "cells": 8, "views": 2, "retrieval_steps": 3, "finetune_steps": 5,
-        "interpolation_steps": 2, "sweep_seed": 5, "at_budget": {},
+        "interpolation_steps": 2, "sweep_seed": 5,
         "rates": {"amortised": [0.01], "per_prompt": [0.01]},
         "shares": [0.125, 1.0], "kappas": [0.5, 2.0],
         "sweep": {"amortised": [0.01, 0.02], "per_prompt": [0.01], "per_prompt_pairs": [0.01], "finetune": [0.01]},

@@ -98,8 +98,6 @@ class Experiment:
         own |= {**self.settings.methods[cell.method], **(changed or {}), "model.init_args.seed": cell.seed}
         if cell.rate is not None:
             own["model.init_args.lr"] = cell.rate
-        if choices := self.settings.at_budget.get(cell.method):
-            own |= choices[self.settings.budgets.index(cell.budget)]
         experiment = self.with_settings(own)
         steps = experiment.steps_for(cell.budget)
         experiment = experiment.with_settings({"trainer.max_steps": steps})

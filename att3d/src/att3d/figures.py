@@ -178,6 +178,9 @@ def rates_figure(records: Sequence[dict]) -> Figure:
                 axes.plot(rates, means, style, color=COLOURS[method], marker=MARKERS[method], markersize=4,
                           label=f"{LABELS[method].removesuffix(', trained prompts')}, {budget:g} frames")  # fmt: skip
         axes.set(title=title, xlabel="learning rate", xscale="log")
+        every = sorted(set(column(records, "rate")))
+        axes.set_xticks(every, [f"{rate:g}" for rate in every], fontsize=7)
+        axes.minorticks_off()
         axes.title.set_fontsize(9)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     return figure

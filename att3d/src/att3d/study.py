@@ -27,7 +27,6 @@ class StudySettings:
         budgets: rendered frames for each training prompt. seeds: one training each.
         methods: what each changes in the config, by dotted names.
         rates: learning rate of each method at each budget; the config's own where none is given.
-        at_budget: what else a method changes at each budget, by dotted names.
         sweep: the learning rates that `reproduce rates` tries, by method. sweep_seed: of that sweep alone.
         views, resolution, cells: of the evaluation: cameras around, pixels, and points along an edge of the box.
         retrieval_steps: of the retrieval network. workers: processes.
@@ -40,7 +39,6 @@ class StudySettings:
     seeds: list[int] = field(default_factory=lambda: [0])
     methods: dict[str, dict] = field(default_factory=dict)
     rates: dict[str, list[float]] = field(default_factory=dict)
-    at_budget: dict[str, list[dict]] = field(default_factory=dict)
     sweep: dict[str, list[float]] = field(default_factory=dict)
     sweep_seed: int = 100
     views: int = 6
