@@ -17,9 +17,13 @@ ray = pytest.importorskip("ray", reason="the extra ray is not installed")
 def cluster(tmp_path_factory):
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "OMP_NUM_THREADS": "1"}
     os.environ |= {"RAY_worker_niceness": "0"}  # workers step back by default, and starve on a busy machine
+    home, before = tmp_path_factory.mktemp("home"), os.environ.get("HOME", "")
+    (home / "ray_bootstrap_config.yaml").write_text("{}\n")  # without it Ray asks the network which cloud this is
+    os.environ["HOME"] = str(home)
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     yield tmp_path_factory.mktemp("ray")
     ray.shutdown()
+    os.environ["HOME"] = before
 
 
 class DyingTask(DigitsTask):
