@@ -1,7 +1,7 @@
 """Seconds and memory: an amortised step beside a per-prompt step, the batched grid look-up beside a loop over prompts,
 frames a second with the denoiser's share, and memory by the number of prompts. Times are of one thread's processor.
 
-python benchmarks/bench_att3d.py [--repeats 5] [--points 4096] [--threads 1] [--paper]
+python benchmarks/bench_att3d.py [--repeats 11] [--points 4096] [--threads 1] [--paper]
 """
 
 from __future__ import annotations
@@ -30,35 +30,38 @@ SMALL = (5, 9, 14)
 
 def fastest(repeats: int, function: Callable[[], object]) -> float:
     """Seconds of processor time of the best of several calls after one to warm up: a busy machine matters less."""
-    function()
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        function()
-        times.append(time.process_time() - start)
-    return min(times)
+    return fastest_of_each(repeats, function)[0]
 
 
 def fastest_of_each(repeats: int, *functions: Callable[[], object]) -> list[float]:
     """The same for several functions in turn, so that a slow spell of the machine hits all."""
-    found = [[fastest(1, function) for function in functions] for _ in range(repeats)]
+    for function in functions:
+        function()
+    found = [[once(function) for function in functions] for _ in range(repeats)]
     return [min(times) for times in zip(*found, strict=True)]
 
 
-def random_prior(prompts: list[str], each: int = 96) -> ExactPrior:
+def once(function: Callable[[], object]) -> float:
+    """Seconds of processor time of one call."""
+    start = time.process_time()
+    function()
+    return time.process_time() - start
+
+
+def random_prior(prompts: list[str], each: int = 96, pixels: int = 16) -> ExactPrior:
     """As many images as the demo's prior has, without rendering them."""
     captions = [prompt for prompt in prompts for _ in range(each)]
-    return ExactPrior(torch.rand(len(captions), 3, 16, 16), captions, torch.arange(len(captions)) % 3)
+    return ExactPrior(torch.rand(len(captions), 3, pixels, pixels), captions, torch.arange(len(captions)) % 3)
 
 
-def settings(prior: ExactPrior, views: int = 2) -> dict:
+def settings(prior: ExactPrior, levels: tuple[int, ...] = SMALL, pixels: int = 16, samples: int = 24) -> dict:
     return {
-        "scene": SceneSettings(list(SMALL), 4, 32, DensityBlob(6.0, 0.5, -0.5, 6.0)),
+        "scene": SceneSettings(list(levels), 4, 32, DensityBlob(6.0, 0.5, -0.5, 6.0)),
         "guidance": prior,
         "cameras": CameraSampler((2.6, 2.6), (45.0, 45.0), (-10.0, 60.0)),
-        "samples": 24,
-        "resolution": 16,
-        "views": views,
+        "samples": samples,
+        "resolution": pixels,
+        "views": 2,
         "distillation": ScoreDistillation(2.0),
     }
 
@@ -77,18 +80,21 @@ def step_of(model: SceneTraining, prompts: list[str]) -> Callable[[], None]:
     return step
 
 
-def steps(repeats: int) -> None:
+def steps(repeats: int, levels: tuple[int, ...], pixels: int, samples: int, counts: tuple[int, ...]) -> None:
     """The same prompts, views and renderer in both."""
-    prior = random_prior(shape_prompts(3))
-    print("| prompts × views | amortised step, ms | per-prompt step, ms | ratio | frames/s | denoiser's share |")
-    print("|---|---|---|---|---|---|")
-    for count in (4, 8, 16):
+    prior = random_prior(shape_prompts(3), pixels=pixels)
+    print(
+        f"| prompts × views, levels {', '.join(map(str, levels))}, {pixels} pixels, {samples} samples a ray "
+        "| amortised step, ms | per-prompt step, ms | ratio | frames/s | denoiser's share |"
+    )
+    print("|---" * 6 + "|")
+    for count in counts:
         prompts = shape_prompts(3)[:count]
-        amortised = ATT3D(HashTokenEncoder(4, 32), modulation_scale=30.0, **settings(prior))
-        alone = PerPromptBaseline(prompts, **settings(prior))
+        amortised = ATT3D(HashTokenEncoder(4, 32), modulation_scale=30.0, **settings(prior, levels, pixels, samples))
+        alone = PerPromptBaseline(prompts, **settings(prior, levels, pixels, samples))
         ours, theirs = fastest_of_each(repeats, step_of(amortised, prompts), step_of(alone, prompts))
         frames = 2 * count
-        z, t = torch.randn(frames, 3, 16, 16), torch.full((frames,), 500)
+        z, t = torch.randn(frames, 3, pixels, pixels), torch.full((frames,), 500)
         cond = prior.condition([p for p in prompts for _ in range(2)], [0] * frames)
         denoiser = fastest(repeats, lambda z=z, t=t, cond=cond: prior.predict_noise(z, t, cond, 2.0))
         print(f"| {count} × 2 | {1e3 * ours:.1f} | {1e3 * theirs:.1f} | {ours / theirs:.2f} | {frames / ours:.0f} "
@@ -117,7 +123,7 @@ def lookups(repeats: int, points: int, resolutions: tuple[int, ...]) -> None:
         print(f"| {count} | {1e3 * one:.1f} | {1e3 * other:.1f} | {other / one:.2f} |", flush=True)
 
 
-def memory(counts: tuple[int, ...] = (1, 4, 16)) -> None:
+def memory(counts: tuple[int, ...] = (1, 4, 8, 16)) -> None:
     """Peak resident memory of a process that takes two steps, imports included (Linux)."""
     code = (
         "import torch; torch.set_num_threads(1)\n"
@@ -146,16 +152,18 @@ def memory(counts: tuple[int, ...] = (1, 4, 16)) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=11)
     parser.add_argument("--points", type=int, default=4096)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--paper", action="store_true", help="also the look-up at the paper's levels")
+    parser.add_argument("--paper", action="store_true", help="also steps and look-up at the paper's levels")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    steps(args.repeats)
+    steps(args.repeats, SMALL, 16, 24, (4, 8, 16))
     print()
     lookups(args.repeats, args.points, SMALL)
     if args.paper:
+        print()
+        steps(args.repeats, PAPER_RESOLUTIONS, 32, 64, (1, 2, 4))
         print()
         lookups(args.repeats, args.points, PAPER_RESOLUTIONS)
     print()

@@ -16,6 +16,7 @@ from att3d.per_prompt import PerPromptBaseline
 
 reproduce_module = importlib.import_module("att3d.reproduce")
 UNSEEN = "spike-topped red cube"
+OTHER_METHODS = ["per_prompt", "per_prompt_pairs", "SDS_7.5", "ASD", "ASD_7.5", "CSD", "VSD", "VSD_7.5"]
 FIGURES = ["budgets.png", "grid.png", "interpolation.png", "finetune.png", "turntable.gif"]
 
 
@@ -198,7 +199,7 @@ def little(monkeypatch):
         "interpolation_steps": 2, "sweep_seed": 5,
         "rates": {"amortised": [0.01], "per_prompt": [0.01]},
         "shares": [0.125, 1.0], "kappas": [0.5, 2.0],
-        "sweep": {"amortised": [0.01, 0.02], "per_prompt": [0.01], "per_prompt_pairs": [0.01], "finetune": [0.01]},
+        "sweep": {"amortised": [0.01, 0.02], "finetune": [0.01]} | {m: [0.01] for m in OTHER_METHODS},
         "pairs": ["slab-topped red sphere | ball-topped blue sphere"],
     }  # fmt: skip
     less = [f"--study.{name}={json.dumps(value)}" for name, value in study.items()] + ["--model.init_args.samples=4"]

@@ -5,14 +5,18 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tiny_models import save_clip, save_deepfloyd, save_pixel, save_stable_diffusion
 
-from att3d.guidance import ExactPrior, Guidance
+from att3d.distillation import ScoreDistillation
+from att3d.guidance import ExactPrior, Guidance, PerpNeg
 from att3d.guidance.deepfloyd import DeepFloydGuidance
 from att3d.guidance.loading import load_clip, load_unet
 from att3d.guidance.pixel import PixelGuidance
 from att3d.guidance.protocol import cosine_alphas
 from att3d.guidance.stable_diffusion import StableDiffusionGuidance
+from att3d.interpolation import PromptInterpolator, Strategy
 from att3d.retrieval import CLIPRetrieval
 from att3d.text import CLIPTextEncoder, HashTokenEncoder, T5TextEncoder
 
@@ -98,6 +102,78 @@ def test_bad_images_prompts_and_mixtures_are_refused(prior):
         Guidance().condition(["a"], [0])
     with pytest.raises(NotImplementedError):
         Guidance().noise_pair(torch.zeros(1, 3, 4, 4), torch.tensor([5]), torch.tensor([0]))
+
+
+# Perp-Neg
+
+
+class Stub(Guidance):
+    """ε_u = 0 and ε_c = a given image for each view, so that all directions are known."""
+
+    def __init__(self, by_view):
+        super().__init__()
+        self.register_buffer("alphas_cumprod", cosine_alphas(1000))
+        self.by_view = by_view  # (4, C, H, W)
+
+    def condition(self, prompts, views):
+        return torch.tensor(list(views))
+
+    def noise_pair(self, z_t, t, cond):
+        return torch.zeros_like(z_t), self.by_view[cond]
+
+
+def axes(*parts):
+    """An image (1, 2, 2) from its four numbers."""
+    return torch.tensor(parts, dtype=torch.float).reshape(1, 2, 2)
+
+
+def test_of_a_negative_only_what_is_perpendicular_to_the_own_view_is_taken_away():
+    """d = 2 e₁; the others are 5 e₁ + 3 e₂ and −e₁ + 4 e₃: what comes out is d − ω (3 e₂ + 4 e₃)."""
+    stub = Stub(torch.stack([axes(2, 0, 0, 0), axes(5, 3, 0, 0), axes(-1, 0, 4, 0), axes(0, 0, 0, 9)]))
+    z_t, t = torch.zeros(1, 1, 2, 2), torch.tensor([500])
+    prior = PerpNeg(stub, 0.5)
+    free, conditional = prior.noise_pair(z_t, t, prior.condition(["a cat"], [0]))
+    assert torch.equal(free, z_t) and torch.allclose(conditional[0], axes(2, -1.5, -2, 0))
+    assert torch.allclose(prior.predict_noise(z_t, t, prior.condition(["a cat"], [0]), 10.0)[0], axes(20, -15, -20, 0))
+
+
+def test_from_overhead_and_without_weight_perp_neg_is_the_prior_itself(prior, generator):
+    z_t, t, _ = noised(prior, torch.randn(4, 3, 8, 8, generator=generator), generator, 300)
+    prompts, views = ["a red sphere"] * 4, [0, 1, 2, 3]
+    plain = prior.predict_noise(z_t, t, prior.condition(prompts, views), 2.0)
+    none, some = PerpNeg(prior, 0.0), PerpNeg(prior, 1.0)
+    assert torch.allclose(none.predict_noise(z_t, t, none.condition(prompts, views), 2.0), plain, atol=1e-5)
+    found = some.predict_noise(z_t, t, some.condition(prompts, views), 2.0)
+    assert torch.allclose(found[3], plain[3], atol=1e-4) and not torch.allclose(found[0], plain[0], atol=1e-2)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.floats(-3, 3), min_size=16, max_size=16))
+def test_the_way_towards_the_own_prompt_never_changes(numbers):
+    stub = Stub(torch.tensor(numbers).reshape(4, 1, 2, 2))
+    prior, views = PerpNeg(stub, 2.0), [0, 1, 2]
+    z_t, t = torch.zeros(3, 1, 2, 2), torch.full((3,), 500)
+    _, conditional = prior.noise_pair(z_t, t, prior.condition(["a cat"] * 3, views))
+    d = stub.by_view[:3].flatten(1)
+    assert torch.allclose((conditional.flatten(1) * d).sum(1), d.square().sum(1), atol=1e-3)
+
+
+def test_perp_neg_takes_embeddings_and_trains_a_scene_between_prompts(tmp_path, generator):
+    guidance = PerpNeg(PixelGuidance(str(save_pixel(tmp_path))))
+    one, other = guidance.condition(["a red cube"], [0]), guidance.condition(["a cone"], [2])
+    assert one.shape == (1, 3, 6, 32)
+    rgb = torch.rand(1, 3, 16, 16, generator=generator, requires_grad=True)
+    for strategy in Strategy:
+        denoise = PromptInterpolator(strategy).denoiser(guidance, one, other, torch.tensor([0.3]), generator)
+        ScoreDistillation(2.0)(guidance, denoise, rgb, 0.0, generator).backward()
+    assert bool(rgb.grad.isfinite().all()) and float(rgb.grad.abs().max()) > 0
+
+
+def test_perp_neg_refuses_negative_weights_and_unknown_views(prior):
+    with pytest.raises(ValueError, match="weight must be at least 0"):
+        PerpNeg(prior, -1.0)
+    with pytest.raises(ValueError, match=r"views must be 0 to 3 \(front, side, back, overhead\), got 4"):
+        PerpNeg(prior).condition(["a red sphere"], [4])
 
 
 # diffusers

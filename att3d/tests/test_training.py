@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from pytorch_lightning import Trainer
@@ -13,6 +14,7 @@ from att3d.data import PromptBatch, PromptDataModule
 from att3d.distillation import ScoreDistillation, VariationalDistillation
 from att3d.guidance import ExactPrior
 from att3d.interpolation import PromptInterpolator
+from att3d.mesh import density_grid, to_mesh
 from att3d.per_prompt import PerPromptBaseline, finetuning
 from att3d.regularisers import Regularisers
 from att3d.shapes import VIEWING, render_truth, shape_prompts
@@ -197,6 +199,20 @@ def test_checkpoints_come_back_whole_and_without_their_prior(model, tmp_path, pr
     assert torch.equal(load_model(tmp_path / "f.pt", PerPromptBaseline).scenes(PROMPTS[:2]).w, fine.w)
     with pytest.raises(ValueError, match=r"f.pt: holds a PerPromptBaseline, expected a ATT3D"):
         load_model(tmp_path / "f.pt", ATT3D)
+
+
+def test_a_checkpoint_becomes_a_mesh_and_goes_on_in_two_lines(model, tmp_path, prior):
+    save_model(tmp_path / "m.pt", model)
+    loaded = ATT3D.load(tmp_path / "m.pt")
+    level = float(density_grid(loaded.generate(PROMPTS[0]), 12).max()) / 2
+    mesh = loaded.to_mesh(PROMPTS[0], 12, level)
+    assert len(mesh.faces) and np.array_equal(mesh.vertices, to_mesh(model.generate(PROMPTS[0]), 12, level).vertices)
+    before = model.generate(PROMPTS[0]).w.clone()
+    fine = model.finetune(PROMPTS[0], steps=2)
+    assert fine.prompts == PROMPTS[:1] and not torch.equal(fine.w, before)
+    assert torch.equal(model.generate(PROMPTS[0]).w, before)
+    with pytest.raises(ValueError, match="training needs a prior"):
+        loaded.finetune(PROMPTS[0], steps=2)
 
 
 def test_foreign_files_are_refused(model, tmp_path):

@@ -20,7 +20,7 @@ from .distillation import (
 from .embeddings import EmbeddingCache
 from .field import DensityBlob, RadianceField, SharedDecoder, StackedDecoder, normals
 from .grid_encoder import PAPER_RESOLUTIONS, ModulatedGridEncoder
-from .guidance import ExactPrior, Guidance
+from .guidance import ExactPrior, Guidance, PerpNeg
 from .interpolation import PromptInterpolator, Strategy, dirichlet_shares
 from .mapping import MappingNetwork
 from .mesh import to_mesh
@@ -56,6 +56,7 @@ __all__ = [
     "ModulatedBackground",
     "ModulatedGridEncoder",
     "PerPromptBaseline",
+    "PerpNeg",
     "PromptBatch",
     "PromptDataModule",
     "PromptInterpolator",

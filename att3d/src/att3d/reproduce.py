@@ -42,22 +42,27 @@ def reproduce(experiment: str = "all", *, out: str = "runs/att3d-reproduce") -> 
     return 0
 
 
-def rates(out: Path) -> None:
-    """Each method at several learning rates, on a seed that no other experiment uses."""
-    experiment, cells = Experiment(["demo", "reproduce_rates"]), out / "cells"
+def swept(experiment: Experiment, cells: Path, title: str) -> tuple[list[dict], list[dict], dict[str, list[float]]]:
+    """Records and means of every rate on the sweep's seed, and the rate of largest IoU by method for each budget."""
     s = experiment.settings
     tried = [Cell(m, b, rate, s.sweep_seed) for m in s.methods for b in s.budgets for rate in s.sweep[m]]
-    records = experiment.finish(tried, cells, "rates")
-    table = []
-    for method in s.methods:
-        for budget in s.budgets:
-            for rate in s.sweep[method]:
-                own = rows(records, method=method, budget=budget, rate=rate, unseen=False)
-                means = {name: mean_and_error(column(own, name))[0] for name in ("iou", "psnr", "r_probability")}
-                table.append({"method": method, "budget": budget, "rate": rate} | means)
-    best = {
-        m: [max(rows(table, method=m, budget=b), key=lambda r: r["iou"])["rate"] for b in s.budgets] for m in s.methods
-    }
+    records, table = experiment.finish(tried, cells, title), []
+    for cell in tried:
+        own = rows(records, method=cell.method, budget=cell.budget, rate=cell.rate, unseen=False)
+        means = {name: mean_and_error(column(own, name))[0] for name in ("iou", "psnr", "r_probability")}
+        table.append({"method": cell.method, "budget": cell.budget, "rate": cell.rate} | means)
+    return records, table, {m: [best_row(table, m, b)["rate"] for b in s.budgets] for m in s.methods}
+
+
+def best_row(table: Sequence[dict], method: str, budget: float) -> dict:
+    """The row of largest IoU."""
+    return max(rows(table, method=method, budget=budget), key=lambda row: row["iou"])
+
+
+def rates(out: Path) -> None:
+    """Each method at several learning rates, on a seed that no other experiment uses."""
+    experiment = Experiment(["demo", "reproduce_rates"])
+    records, table, best = swept(experiment, out / "cells", "rates")
     print("largest IoU at the rates", best)
     write_result(out, "rates", experiment, [], table=table, best=best)
     figures.rates_figure(records).savefig(out / "rates.png")
@@ -156,17 +161,32 @@ def interpolation(out: Path) -> None:
 
 
 def rules(out: Path) -> None:
-    """Distillation plug-ins under one budget."""
+    """Distillation plug-ins under one budget, each at the scale and rate that were best on the sweep's seed."""
     experiment, cells = Experiment(["demo", "reproduce_rules"]), out / "cells"
-    records = experiment.finish(experiment.cells(), cells, "rules")
-    table = []
-    for method in experiment.settings.methods:
-        row = {"rule": method, "seeds": len(experiment.settings.seeds)}
-        for name in ("iou", "psnr", "r_precision", "r_probability"):
-            row[name] = mean_and_error(evidence.by_seed(records, name, method=method, unseen=False))
-        row["unseen_r_precision"] = mean_and_error(evidence.by_seed(records, "r_precision", method=method, unseen=True))
+    s = experiment.settings
+    (budget,), (_, sweep, best) = s.budgets, swept(experiment, cells, "rules: rates")
+    chosen: dict[str, str] = {}
+    for method in s.methods:
+        name, iou = rule_of(method), best_row(sweep, method, budget)["iou"]
+        if name not in chosen or iou > best_row(sweep, chosen[name], budget)["iou"]:
+            chosen[name] = method
+    trained = [Cell(m, budget, best[m][0], seed) for seed in s.seeds for m in chosen.values()]
+    records, table = experiment.finish(trained, cells, "rules"), []
+    for name, method in chosen.items():
+        scale = experiment.cell(Cell(method, budget, None, 0)).model.distillation.scale
+        row = {"rule": name, "scale": scale, "rate": best[method][0], "seeds": len(s.seeds)}
+        for unseen in (False, True):
+            for quantity in ("iou", "psnr", "r_precision"):
+                values = evidence.by_seed(records, quantity, method=method, unseen=unseen)
+                row["unseen_" * unseen + quantity] = mean_and_error(values)
         table.append(row)
-    write_result(out, "rules", experiment, [], table=table)
+    write_result(out, "rules", experiment, [], table=table, sweep=sweep)
+    print(rules_markdown(table))
+
+
+def rule_of(method: str) -> str:
+    """The rule that a method of the study trains with; after an underscore may come its scale."""
+    return "SDS" if method == "amortised" else method.partition("_")[0]
 
 
 def scaling(out: Path) -> None:
@@ -207,17 +227,15 @@ def prior(out: Path) -> None:
     override = [f"--model.init_args.guidance={json.dumps(guidance)}"]
     experiment = Experiment(["demo", "reproduce_prior"], override)
     s = experiment.settings
-    tried = [Cell(m, b, rate, s.sweep_seed) for m in s.methods for b in s.budgets for rate in s.sweep[m]]
-    swept = experiment.finish(tried, cells / "prior", "prior: rates")
-    best = {}
-    for m in s.methods:
-        means = {r: mean_and_error(column(rows(swept, method=m, rate=r, unseen=False), "iou"))[0] for r in s.sweep[m]}
-        best[m] = max(means, key=means.get)
-    chosen = [Cell(m, b, best[m], seed) for seed in s.seeds for m in s.methods for b in s.budgets]
+    _, sweep, best = swept(experiment, cells / "prior", "prior: rates")
+    at_best = [(m, b, rate) for m in s.methods for b, rate in zip(s.budgets, best[m], strict=True)]
+    chosen = [Cell(*cell, seed) for seed in s.seeds for cell in at_best]
     records = experiment.finish(chosen, cells / "prior", "prior")
     claims = [*evidence.budget_claims(records), *evidence.unseen_claims(records)]
     errors = prior_errors(PixelGuidance(str(folder)), ShapePrior())
-    write_result(out, "prior", experiment, claims, table=budget_table(records), best=best, eps_mse=errors)
+    write_result(out, "prior", experiment, claims, table=budget_table(records), sweep=sweep, eps_mse=errors)
+    figures.budgets_figure(records).savefig(out / "prior.png")
+    print(markdown(budget_table(records)))
 
 
 @torch.no_grad()
@@ -264,6 +282,17 @@ def markdown(table: Sequence[dict]) -> str:
                  for n, d in (("iou", 3), ("psnr", 1), ("r_precision", 2), ("r_probability", 2))]  # fmt: skip
         head = [f"{row['budget']:g}", names[row["method"], row["unseen"]], f"{row['rate']:g}"]
         lines.append("| " + " | ".join([*head, *cells]) + " |")
+    return "\n".join(lines)
+
+
+def rules_markdown(table: Sequence[dict]) -> str:
+    """The rules as the README shows them."""
+    lines = ["| rule | s | learning rate | IoU | PSNR, dB | unseen: IoU | unseen: PSNR, dB | unseen: R-precision |",
+             "|---" * 8 + "|"]  # fmt: skip
+    shown = (("iou", 3), ("psnr", 1), ("unseen_iou", 3), ("unseen_psnr", 1), ("unseen_r_precision", 2))
+    for row in table:
+        head = [row["rule"], f"{row['scale']:g}", f"{row['rate']:g}"]
+        lines.append("| " + " | ".join([*head, *(with_error(row[name], digits) for name, digits in shown)]) + " |")
     return "\n".join(lines)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
+import trimesh
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
@@ -20,6 +22,7 @@ from .grid_encoder import PAPER_RESOLUTIONS, ModulatedGridEncoder
 from .guidance.protocol import Denoiser, Guidance
 from .interpolation import PromptInterpolator
 from .mapping import MappingNetwork
+from .mesh import HALF_OPAQUE, to_mesh
 from .regularisers import Regularisers
 from .renderer import RenderOutput, VolumeRenderer
 from .scenes import Scenes
@@ -260,3 +263,24 @@ class ATT3D(SceneTraining):
         c1, c2 = self.embeddings([prompt, other])
         a = torch.linspace(0, 1, steps, device=self.device)
         return self.scenes_of(torch.lerp(c1, c2, a[:, None, None]))
+
+    def to_mesh(self, prompt: str, resolution: int = 96, level: float = HALF_OPAQUE) -> trimesh.Trimesh:
+        """The surface of a prompt's scene with vertex colours; `.export("x.glb")` writes it. See `mesh.to_mesh`."""
+        return to_mesh(self.generate(prompt), resolution, level)
+
+    def finetune(self, prompt: str | Sequence[str], steps: int = 100, lr: float = 0.01) -> SceneTraining:
+        """The prompt's scene after more distillation for it alone; this model stays as it is. See `tuning.finetune`."""
+        from .tuning import finetune  # it builds on this module
+
+        return finetune(self, [prompt] if isinstance(prompt, str) else list(prompt), steps, lr)
+
+    @classmethod
+    def load(cls, path: str | Path, guidance: bool = False) -> ATT3D:
+        """The model in a checkpoint of `fit`, of the demo or of `save_model`. See `checkpoints.load_model`.
+
+        Args:
+            guidance: also its prior, which `finetune` needs.
+        """
+        from .checkpoints import load_model  # it builds on this module
+
+        return load_model(path, cls, guidance)
