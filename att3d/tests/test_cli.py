@@ -16,7 +16,7 @@ from att3d.per_prompt import PerPromptBaseline
 
 reproduce_module = importlib.import_module("att3d.reproduce")
 UNSEEN = "spike-topped red cube"
-OTHER_METHODS = ["per_prompt", "per_prompt_pairs", "SDS_7.5", "ASD", "ASD_7.5", "CSD", "VSD", "VSD_7.5"]
+OTHER_METHODS = ["per_prompt", "per_prompt_pairs", "ASD", "CSD", "VSD"]
 FIGURES = ["budgets.png", "grid.png", "interpolation.png", "finetune.png", "turntable.gif"]
 
 

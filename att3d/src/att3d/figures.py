@@ -179,7 +179,9 @@ def rates_figure(records: Sequence[dict]) -> Figure:
                           label=f"{LABELS[method].removesuffix(', trained prompts')}, {budget:g} frames")  # fmt: skip
         axes.set(title=title, xlabel="learning rate", xscale="log")
         every = sorted(set(column(records, "rate")))
-        axes.set_xticks(every, [f"{rate:g}" for rate in every], fontsize=7)
+        axes.set_xticks(
+            every, [f"{rate:g}" for rate in every], fontsize=6.5, rotation=60, ha="right", rotation_mode="anchor"
+        )
         axes.minorticks_off()
         axes.title.set_fontsize(9)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)

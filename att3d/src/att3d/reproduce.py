@@ -161,47 +161,50 @@ def interpolation(out: Path) -> None:
 
 
 def rules(out: Path) -> None:
-    """Distillation plug-ins under one budget, each at the scale and rate that were best on the sweep's seed."""
+    """Distillation plug-ins under one budget, each at the rate that was best on the sweep's seed."""
     experiment, cells = Experiment(["demo", "reproduce_rules"]), out / "cells"
     s = experiment.settings
-    (budget,), (_, sweep, best) = s.budgets, swept(experiment, cells, "rules: rates")
-    chosen: dict[str, str] = {}
-    for method in s.methods:
-        name, iou = rule_of(method), best_row(sweep, method, budget)["iou"]
-        if name not in chosen or iou > best_row(sweep, chosen[name], budget)["iou"]:
-            chosen[name] = method
-    trained = [Cell(m, budget, best[m][0], seed) for seed in s.seeds for m in chosen.values()]
+    _, sweep, best = swept(experiment, cells, "rules: rates")
+    trained = [Cell(m, s.budgets[0], best[m][0], seed) for seed in s.seeds for m in s.methods]
     records, table = experiment.finish(trained, cells, "rules"), []
-    for name, method in chosen.items():
-        scale = experiment.cell(Cell(method, budget, None, 0)).model.distillation.scale
-        row = {"rule": name, "scale": scale, "rate": best[method][0], "seeds": len(s.seeds)}
+    for method in s.methods:
+        row = {"rule": "SDS" if method == "amortised" else method, "rate": best[method][0], "seeds": len(s.seeds)}
         for unseen in (False, True):
-            for quantity in ("iou", "psnr", "r_precision"):
-                values = evidence.by_seed(records, quantity, method=method, unseen=unseen)
-                row["unseen_" * unseen + quantity] = mean_and_error(values)
+            for name in ("iou", "psnr", "r_precision"):
+                values = evidence.by_seed(records, name, method=method, unseen=unseen)
+                row["unseen_" * unseen + name] = mean_and_error(values)
         table.append(row)
     write_result(out, "rules", experiment, [], table=table, sweep=sweep)
     print(rules_markdown(table))
 
 
-def rule_of(method: str) -> str:
-    """The rule that a method of the study trains with; after an underscore may come its scale."""
-    return "SDS" if method == "amortised" else method.partition("_")[0]
-
-
 def scaling(out: Path) -> None:
-    """4 × 4 × 4 prompts, trained on a part of them; equal frames for each prompt of the set."""
+    """4 × 4 × 4 prompts, trained on a part of them; equal frames in all for each part.
+
+    Rates are those that are best on the sweep's seed with all prompts.
+    """
     experiment, cells = Experiment(["demo", "reproduce_scaling"]), out / "cells"
-    s, records = experiment.settings, []
+    s = experiment.settings
+
+    def of(method: str, share: float, rate: float, seed: int) -> list[dict]:
+        cell = Cell(method, s.budgets[0] / share, rate, seed)
+        changed = {"data.init_args.train_share": share, "data.init_args.split_seed": seed}
+        found = experiment.measured(cell, cells, changed, f"{method}-64-{share:g}-lr{rate:g}-s{seed}")
+        return [record | {"share": share} for record in found]
+
+    sweep, rate = [], {}
+    for method in s.methods:
+        for tried in s.sweep[method]:
+            own = [r for r in of(method, s.shares[-1], tried, s.sweep_seed) if not r["unseen"]]
+            sweep.append(
+                {"method": method, "budget": s.budgets[0], "rate": tried, "iou": float(numpy.mean(column(own, "iou")))}
+            )
+        rate[method] = best_row(sweep, method, s.budgets[0])["rate"]
+    records = []
     for seed in s.seeds:
         for share in s.shares:
             for method in s.methods if share == s.shares[-1] else ["amortised"]:
-                budget = s.budgets[0] / share if method == "amortised" else s.budgets[0]
-                rate = s.rates[method][0]
-                changed = {"data.init_args.train_share": share, "data.init_args.split_seed": seed}
-                cell = Cell(method, budget, rate, seed)
-                found = experiment.measured(cell, cells, changed, f"{method}-64-{share:g}-s{seed}")
-                records += [record | {"share": share} for record in found]
+                records += of(method, share, rate[method], seed)
     table = []
     for share in s.shares:
         for method, unseen in (("amortised", False), ("amortised", True), ("per_prompt", False)):
@@ -211,7 +214,7 @@ def scaling(out: Path) -> None:
                 table.append(
                     row | {n: mean_and_error(evidence.by_seed(own, n)) for n in ("iou", "psnr", "r_precision")}
                 )
-    write_result(out, "scaling", experiment, [], table=table)
+    write_result(out, "scaling", experiment, [], table=table, sweep=sweep)
     figures.scaling_figure(records).savefig(out / "scaling.png")
 
 
@@ -287,11 +290,11 @@ def markdown(table: Sequence[dict]) -> str:
 
 def rules_markdown(table: Sequence[dict]) -> str:
     """The rules as the README shows them."""
-    lines = ["| rule | s | learning rate | IoU | PSNR, dB | unseen: IoU | unseen: PSNR, dB | unseen: R-precision |",
-             "|---" * 8 + "|"]  # fmt: skip
+    lines = ["| rule | learning rate | IoU | PSNR, dB | unseen: IoU | unseen: PSNR, dB | unseen: R-precision |",
+             "|---" * 7 + "|"]  # fmt: skip
     shown = (("iou", 3), ("psnr", 1), ("unseen_iou", 3), ("unseen_psnr", 1), ("unseen_r_precision", 2))
     for row in table:
-        head = [row["rule"], f"{row['scale']:g}", f"{row['rate']:g}"]
+        head = [row["rule"], f"{row['rate']:g}"]
         lines.append("| " + " | ".join([*head, *(with_error(row[name], digits) for name, digits in shown)]) + " |")
     return "\n".join(lines)
 

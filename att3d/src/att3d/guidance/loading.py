@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import torch
 
 PREDICTIONS = ("epsilon", "v_prediction")
 
@@ -26,8 +29,13 @@ def checked_source(path: str, needed: tuple[str, ...] = ()) -> str:
     return path
 
 
-def load_unet(path: str, in_channels: int):
-    """The frozen UNet and its cumulative alphas (T,).
+def how_to_load() -> dict[str, bool]:
+    """Weights one by one where accelerate is installed, which diffusers recommends at every load where it is not."""
+    return {"low_cpu_mem_usage": find_spec("accelerate") is not None}
+
+
+def load_unet(path: str, in_channels: int, dtype: str = "float32"):
+    """The frozen UNet, its weights of a type, and its scheduler.
 
     Raises:
         ValueError: another number of channels, or a model that predicts neither ε nor v.
@@ -35,7 +43,8 @@ def load_unet(path: str, in_channels: int):
     from diffusers import DDPMScheduler, UNet2DConditionModel
 
     source = checked_source(path, ("unet/config.json", "scheduler/scheduler_config.json"))
-    unet = UNet2DConditionModel.from_pretrained(source, subfolder="unet")
+    kind = getattr(torch, dtype)
+    unet = UNet2DConditionModel.from_pretrained(source, subfolder="unet", torch_dtype=kind, **how_to_load())
     scheduler = DDPMScheduler.from_pretrained(source, subfolder="scheduler")
     if unet.config.in_channels != in_channels:
         raise ValueError(f"{path}: unet.in_channels is {unet.config.in_channels}, this guidance needs {in_channels}")
@@ -58,7 +67,7 @@ def load_vae(path: str):
     from diffusers import AutoencoderKL
 
     source = checked_source(path, ("vae/config.json",))
-    return AutoencoderKL.from_pretrained(source, subfolder="vae").eval().requires_grad_(False)
+    return AutoencoderKL.from_pretrained(source, subfolder="vae", **how_to_load()).eval().requires_grad_(False)
 
 
 def load_text_encoder(path: str, kind: str):

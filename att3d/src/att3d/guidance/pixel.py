@@ -24,9 +24,9 @@ class DiffusersGuidance(Guidance):
     def __init__(self, path: str, encoder: TextEncoder, in_channels: int, dtype: str = "float32"):
         super().__init__()
         self.path, self.dtype = path, dtype
-        self.unet, scheduler = load_unet(path, in_channels)
+        self.unet, scheduler = load_unet(path, in_channels, dtype)
         check_text_width(path, self.unet, encoder.embed_dim)
-        self.unet = self.unet.to(getattr(torch, dtype)).to(memory_format=torch.channels_last)
+        self.unet = self.unet.to(memory_format=torch.channels_last)
         self.predicts_v = scheduler.config.prediction_type == "v_prediction"
         self.register_buffer("alphas_cumprod", scheduler.alphas_cumprod.float(), persistent=False)
         self.embed = EmbeddingCache(encoder)
