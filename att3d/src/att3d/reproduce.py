@@ -237,7 +237,11 @@ def prior(out: Path) -> None:
     claims = [*evidence.budget_claims(records), *evidence.unseen_claims(records)]
     errors = prior_errors(PixelGuidance(str(folder)), ShapePrior())
     write_result(out, "prior", experiment, claims, table=budget_table(records), sweep=sweep, eps_mse=errors)
-    figures.budgets_figure(records).savefig(out / "prior.png")
+    shown = [cell for cell in chosen if cell.seed == s.seeds[0] and cell.budget == s.budgets[-1]]
+    with one_thread():
+        models = [experiment.cell(cell).trained(cells / "prior" / f"{cell.name}.pt") for cell in shown]
+        library = experiment.data.library
+        figures.grid_figure(*grid_images(*models, library.prompts), set(library.unseen)).savefig(out / "prior.png")
     print(markdown(budget_table(records)))
 
 
