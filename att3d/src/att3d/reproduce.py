@@ -179,32 +179,18 @@ def rules(out: Path) -> None:
 
 
 def scaling(out: Path) -> None:
-    """4 × 4 × 4 prompts, trained on a part of them; equal frames in all for each part.
-
-    Rates are those that are best on the sweep's seed with all prompts.
-    """
+    """4 × 4 × 4 prompts, trained on a part of them; equal frames for each prompt of the set."""
     experiment, cells = Experiment(["demo", "reproduce_scaling"]), out / "cells"
-    s = experiment.settings
-
-    def of(method: str, share: float, rate: float, seed: int) -> list[dict]:
-        cell = Cell(method, s.budgets[0] / share, rate, seed)
-        changed = {"data.init_args.train_share": share, "data.init_args.split_seed": seed}
-        found = experiment.measured(cell, cells, changed, f"{method}-64-{share:g}-lr{rate:g}-s{seed}")
-        return [record | {"share": share} for record in found]
-
-    sweep, rate = [], {}
-    for method in s.methods:
-        for tried in s.sweep[method]:
-            own = [r for r in of(method, s.shares[-1], tried, s.sweep_seed) if not r["unseen"]]
-            sweep.append(
-                {"method": method, "budget": s.budgets[0], "rate": tried, "iou": float(numpy.mean(column(own, "iou")))}
-            )
-        rate[method] = best_row(sweep, method, s.budgets[0])["rate"]
-    records = []
+    s, records = experiment.settings, []
     for seed in s.seeds:
         for share in s.shares:
             for method in s.methods if share == s.shares[-1] else ["amortised"]:
-                records += of(method, share, rate[method], seed)
+                budget = s.budgets[0] / share if method == "amortised" else s.budgets[0]
+                rate = s.rates[method][0]
+                changed = {"data.init_args.train_share": share, "data.init_args.split_seed": seed}
+                cell = Cell(method, budget, rate, seed)
+                found = experiment.measured(cell, cells, changed, f"{method}-64-{share:g}-s{seed}")
+                records += [record | {"share": share} for record in found]
     table = []
     for share in s.shares:
         for method, unseen in (("amortised", False), ("amortised", True), ("per_prompt", False)):
@@ -214,7 +200,7 @@ def scaling(out: Path) -> None:
                 table.append(
                     row | {n: mean_and_error(evidence.by_seed(own, n)) for n in ("iou", "psnr", "r_precision")}
                 )
-    write_result(out, "scaling", experiment, [], table=table, sweep=sweep)
+    write_result(out, "scaling", experiment, [], table=table)
     figures.scaling_figure(records).savefig(out / "scaling.png")
 
 
