@@ -7,11 +7,12 @@ import hashlib
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import LightningDataModule
+from pytorch_lightning import LightningDataModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -67,6 +68,26 @@ class EpochShuffle(Sampler):
         return iter(torch.randperm(self.size, generator=generator).tolist())
 
 
+class ResumingLoader(DataLoader):
+    """Begins with the first batch of the epoch that was not trained on: a run killed within an epoch goes on there.
+
+    Lightning would begin the epoch anew. Order and workers are asked for with the first batch, when the trainer has
+    told the epoch.
+
+    Args:
+        trainer: whose progress counts; None: all batches. options: of DataLoader.
+    """
+
+    def __init__(self, dataset: Dataset, trainer: Trainer | None = None, **options: Any):
+        self.trainer = trainer
+        super().__init__(dataset, **options)
+
+    def __iter__(self) -> Iterator[Any]:
+        training = self.trainer is not None and self.trainer.training
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed if training else 0
+        yield from islice(super().__iter__(), done, None)
+
+
 class MeshData(LightningDataModule):
     """What all sources share; abstract: `meshes_of` gives a split.
 
@@ -106,7 +127,7 @@ class MeshData(LightningDataModule):
             self.meshes(split)
 
     def train_dataloader(self) -> DataLoader:
-        return self._loader("train", EpochShuffle(len(self.meshes("train")), self.seed))
+        return self._loader("train", EpochShuffle(len(self.meshes("train")), self.seed), self.trainer)
 
     def val_dataloader(self) -> DataLoader:
         return self._loader("val", None)
@@ -117,9 +138,10 @@ class MeshData(LightningDataModule):
     def predict_dataloader(self) -> DataLoader:
         return self._loader("test", None)
 
-    def _loader(self, split: str, sampler: Sampler | None) -> DataLoader:
-        return DataLoader(
+    def _loader(self, split: str, sampler: Sampler | None, trainer: Trainer | None = None) -> DataLoader:
+        return ResumingLoader(
             MeshList(self.meshes(split), self.cloud_points),
+            trainer,
             batch_size=self.batch_size,
             sampler=sampler,
             collate_fn=collate,
@@ -294,16 +316,20 @@ class ShapeNetCore(MeshFolder):
         """Model to split, from all.csv; empty without it.
 
         Raises:
-            ValueError: columns are missing.
+            ValueError: columns are missing, or it is no table.
         """
         path = Path(self.data_dir) / "all.csv"
         if not path.is_file():
             return {}
-        with path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            if missing := {"synsetId", "modelId", "split"} - set(reader.fieldnames or ()):
-                raise ValueError(f"{path}: no column {', '.join(sorted(missing))}")
-            return {f"{row['synsetId']}/{row['modelId']}": row["split"] for row in reader}
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file)
+                columns, rows = set(reader.fieldnames or ()), list(reader)
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"{path}: expected a table of comma-separated values in UTF-8 ({error})") from error
+        if missing := {"synsetId", "modelId", "split"} - columns:
+            raise ValueError(f"{path}: no column {', '.join(sorted(missing))}")
+        return {f"{row['synsetId']}/{row['modelId']}": row["split"] for row in rows}
 
     def where_from(self) -> str:
         return "ShapeNetCore.v2 is given out by shapenet.org after registration"
