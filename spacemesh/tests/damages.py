@@ -14,6 +14,17 @@ NUMBERS = [b"-1", b"0", b"99999999999999", b"1e999", b"nan", b"x", b""]
 VALUES = [None, "x", -1, 0.5, float("nan"), 10**14, [], {}, [[1], [2, 3]], True, {"x": None}]
 
 
+class SoundFile:
+    """A file that its reader reads, and its content."""
+
+    def __init__(self, path, read):
+        read(path)
+        self.path, self.read, self.content = path, read, path.read_bytes()
+
+    def __repr__(self):
+        return self.path.name
+
+
 def cut(at):
     return lambda content: content[: at % (len(content) + 1)]
 

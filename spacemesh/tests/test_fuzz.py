@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import shapes
 import torch
-from damages import damages
+from damages import SoundFile, damages
 from hypothesis import given, settings
 
 from spacemesh.checkpoints import load_model
@@ -92,19 +92,16 @@ FILES = {
 
 @pytest.fixture(scope="module", params=FILES)
 def file(request, tmp_path_factory):
-    """A sound file, its content and its reader."""
+    """A sound file with its reader."""
     make, read = FILES[request.param]
-    path = make(tmp_path_factory.mktemp("fuzz"))
-    read(path)
-    return path, path.read_bytes(), read
+    return SoundFile(make(tmp_path_factory.mktemp("fuzz")), read)
 
 
 @settings(max_examples=60)
 @given(damage=damages())
 def test_a_damaged_file_is_read_or_refused_by_its_name(file, damage):
-    path, sound, read = file
-    path.write_bytes(damage(sound))
+    file.path.write_bytes(damage(file.content))
     try:
-        read(path)
+        file.read(file.path)
     except (ValueError, FileNotFoundError) as error:
-        assert path.name in str(error)
+        assert file.path.name in str(error)

@@ -7,7 +7,6 @@ import hashlib
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from .families import FAMILIES, HELD_OUT, normalised, posed
 from .files import read_polygons
 from .halfedge import HalfedgeMesh
 from .representable import make_representable
+from .resuming import ResumingLoader
 
 SPLITS = ("train", "val", "test")
 
@@ -66,26 +66,6 @@ class EpochShuffle(Sampler):
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         return iter(torch.randperm(self.size, generator=generator).tolist())
-
-
-class ResumingLoader(DataLoader):
-    """Begins with the first batch of the epoch that was not trained on: a run killed within an epoch goes on there.
-
-    Lightning would begin the epoch anew. Order and workers are asked for with the first batch, when the trainer has
-    told the epoch.
-
-    Args:
-        trainer: whose progress counts; None: all batches. options: of DataLoader.
-    """
-
-    def __init__(self, dataset: Dataset, trainer: Trainer | None = None, **options: Any):
-        self.trainer = trainer
-        super().__init__(dataset, **options)
-
-    def __iter__(self) -> Iterator[Any]:
-        training = self.trainer is not None and self.trainer.training
-        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed if training else 0
-        yield from islice(super().__iter__(), done, None)
 
 
 class MeshData(LightningDataModule):
