@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch.nn import functional as F
 
 from .attributes import AttributeTable
@@ -69,6 +70,8 @@ def parse_strokes(content: bytes, name: str) -> Strokes:
             continue
         try:
             x, y, _ = (float(value) for value in word.split(","))
+            if not (math.isfinite(x) and math.isfinite(y)):
+                raise ValueError("not finite")
         except ValueError as error:
             raise ValueError(f"{name}, line {number}: expected x,y,t or START or BREAK, got {word[:40]!r}") from error
         points.append((x, -y))
@@ -94,7 +97,7 @@ def _files(folder: Path, name: str, suffix: str) -> Iterator[tuple[str, bytes]]:
                     if member.startswith(f"{name}/") and member.endswith(suffix):
                         count += 1
                         yield member.removeprefix(f"{name}/").removesuffix(suffix), opened.read(member)
-        except zipfile.BadZipFile as error:
+        except Exception as error:  # a damaged archive raises many kinds, by its kind of compression
             raise ValueError(f"{archive}: not a readable zip file; get it again from {SOURCE}") from error
     else:
         raise FileNotFoundError(f"{archive}: no such file, nor the folder {name}; get it from {SOURCE}")
@@ -107,7 +110,7 @@ def _ink(content: bytes, name: str) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(content)) as image:
             pixels = np.asarray(image.convert("L"))
-    except (UnidentifiedImageError, OSError) as error:
+    except Exception as error:  # Pillow's decoders raise many kinds
         raise ValueError(f"{name}: not a readable PNG image") from error
     if pixels.shape != (SIDE, SIDE):
         raise ValueError(f"{name}: expected {SIDE} x {SIDE} pixels, got {pixels.shape}")
