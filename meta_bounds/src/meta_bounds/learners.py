@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from .adaptation import LOSSES, adapt, for_every_task, train_alone
 from .data import Tasks, Trial
+from .finite import finite
 from .hierarchical import TrainingSummary, gram
 from .network import forward, initial_weights
 from .variances import estimate_variances, shrunk, wide_model
@@ -119,7 +120,8 @@ class NetworkLearner(Learner):
         )
         losses = self.episode_loss(*episode).mean(1)
         self.log("train/loss", losses.mean(), batch_size=1)
-        return losses.sum()  # runs share nothing, so each gets its own gradient
+        # runs share nothing, so each gets its own gradient
+        return finite(losses.sum(), self.global_step, "model.init_args.rate or inner_rate")
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.hparams.rate)
