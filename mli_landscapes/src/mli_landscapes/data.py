@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from .cifar import read_cifar
 from .idx import read_idx_pair
 from .imagefolder import read_image_folder
+from .resuming import ResumingLoader
 from .wikitext import Text, read_wikitext
 
 Batch = tuple[Tensor, Tensor]
@@ -58,8 +59,9 @@ def shuffled_loader(
     indices = range(examples)
     # the sampler itself only adds seed and epoch, so that seed 0 would see in epoch 1 what seed 1 sees in epoch 0
     sampler = DistributedSampler(indices, world, rank, seed=_mixed(data.seed, ORDER))
-    return DataLoader(
+    return ResumingLoader(
         indices,
+        data.trainer,
         batch_size=data.batch_size,
         sampler=sampler,
         collate_fn=lambda chosen: batch_of(torch.tensor(chosen), sampler.epoch),
