@@ -23,7 +23,7 @@ PAPERS = [
     "latte3d",
 ]
 PROJECTS = discover(ROOT)
-HOUSE_COPIES = ["claims.py", "command.py"]
+HOUSE_COPIES = ["claims.py", "command.py", "configured.py", "results.py"]
 IMPORTED_AS = {  # where it is not the distribution's name with underscores
     "faiss-cpu": {"faiss"},
     "matplotlib": {"matplotlib", "mpl_toolkits"},
