@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
+from gallery import paper_title
 from projects import Project, discover, read_requirements
 
 PAPERS = [
@@ -100,6 +101,12 @@ def test_every_project_has_the_same_layout(project):
 @each_project
 def test_every_readme_tells_how_to_cite_the_paper(project):
     assert re.search(r"@(in)?(proceedings|article|misc)\{", (project.folder / "README.md").read_text(encoding="utf-8"))
+
+
+@each_project
+def test_every_readme_begins_with_the_name_and_the_papers_title(project):
+    text = (project.folder / "README.md").read_text(encoding="utf-8")
+    assert text.startswith(f"# {project.name}\n\n**") and len(paper_title(project.name)) > 20
 
 
 @each_project
