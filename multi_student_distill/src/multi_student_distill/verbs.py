@@ -10,11 +10,12 @@ from safetensors.torch import save_file
 
 from . import measure
 from .captions import read_captions
+from .configured import quiet
 from .convert_edm import edm_denoiser, read_edm_pickle
 from .data import PartitionedDataModule
 from .denoisers import load_denoiser, save_denoiser, student_path
 from .edm import edm_sampler
-from .experiment import Experiment, quiet
+from .experiment import Experiment
 from .exporting import export
 from .features import FeatureNetwork, train_features
 from .launch import Job, launch_all, student_command
