@@ -20,8 +20,8 @@ from flexible_fewshot.imagenet_attributes import read_imagenet_attributes
 from flexible_fewshot.omniglot import read_omniglot
 from flexible_fewshot.pictures import read_pictures
 from flexible_fewshot.resnet50 import ResNet50
+from flexible_fewshot.results import read_json
 from flexible_fewshot.small_encoder import SmallEncoder
-from flexible_fewshot.tidy import read_json
 from flexible_fewshot.zappos import read_zappos
 
 TABLE = random_table(40)

@@ -42,7 +42,7 @@ class SmallCNNZoo:
     """
 
     def __init__(self, folder: str | Path):
-        folder = Path(folder)
+        self.folder = folder = Path(folder)
         for name in ("weights.npy", "layout.csv"):
             if not (folder / name).is_file():
                 raise ValueError(
@@ -94,6 +94,8 @@ class SmallCNNZoo:
     def state(self, row: int, model: nn.Module | None = None) -> dict[str, Tensor]:
         """The weights of a row under the names of `model`, `small_cnn()` if not given."""
         flat = torch.from_numpy(np.array(self.weights[row], dtype=np.float32))
+        if not bool(flat.isfinite().all()):
+            raise ValueError(f"{self.folder / 'weights.npy'}: row {row} has weights that are not finite numbers")
         model = model or small_cnn()
         kernels, biases = [], []
         for name, start, end, shape in self.tensors:
