@@ -183,6 +183,9 @@ def test_the_cache_knows_weights_and_images(tmp_path):
     assert not torch.equal(cache.extract(encoder, images), first)
     cache.extract(encoder, 255 - images)
     assert len(list((tmp_path / "cache").iterdir())) == 3
+    np.save(cache.path(encoder, images), np.full((20, 3), np.nan, np.float32))
+    with pytest.raises(ValueError, match=r"\.npy: finite features \(n, D\) expected, got \(20, 3\); remove it"):
+        cache.extract(encoder, images)
 
 
 FITS = {

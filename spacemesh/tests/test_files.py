@@ -6,7 +6,7 @@ import shapes
 import torch
 
 from spacemesh.errors import NotRepresentable
-from spacemesh.files import read_mesh, read_polygons, write_mesh, write_polygons
+from spacemesh.files import read_edges, read_mesh, read_polygons, write_mesh, write_polygons
 from spacemesh.manifold import manifold_report
 from spacemesh.polygons import canonical
 
@@ -192,3 +192,11 @@ def test_colours_on_some_faces_only_are_left_out(tmp_path):
     text = "OFF\n4 4 6\n0 0 0\n1 0 0\n0 1 0\n0 0 1\n3 0 2 1 255 0 0\n3 0 1 3\n3 1 2 3 7\n3 0 3 2\n"
     (tmp_path / "part.off").write_text(text)
     assert read_polygons(tmp_path / "part.off")[1] == [[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]]
+
+
+def test_edges_without_positions_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"edges.json: no such file"):
+        read_edges(tmp_path / "edges.json")
+    (tmp_path / "edges.json").write_text('{"edges": [[0, 1]]}')
+    with pytest.raises(ValueError, match=r"edges.json: expected JSON with positions and edges"):
+        read_edges(tmp_path / "edges.json")
