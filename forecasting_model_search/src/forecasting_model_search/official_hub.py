@@ -178,7 +178,8 @@ def all_curves(files: list[Path], first: int, score: str, percent: bool) -> tupl
     lengths = [len(scores) for scores, _ in found]
     if len(set(lengths)) > 1:
         odd = next(k for k, n in enumerate(lengths) if n != lengths[0])
-        raise ValueError(f"{files[odd]}: {lengths[odd]} epochs, the configurations before it have {lengths[0]}")
+        before = f"the configurations before it have {lengths[0]}, as {files[0].name} says"
+        raise ValueError(f"{files[odd]}: {lengths[odd]} epochs, {before}")
     scale = 100 if percent else 1
     curves, tests = (np.array([pair[k] for pair in found]) / scale for k in (0, 1))
     for k, row in enumerate(curves):
