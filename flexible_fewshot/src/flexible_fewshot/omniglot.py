@@ -31,12 +31,13 @@ def read_omniglot(data_dir: str | Path, size: int = 32, seed: int = 0, part: str
         FileNotFoundError: images_PART or strokes_PART (a zip file or folder) is missing.
         ValueError: a file that is not as it should be, or drawings and strokes that do not name each other.
     """
+    drawn, written = (_place(Path(data_dir), f"{kind}_{part}") for kind in ("images", "strokes"))
     images = dict(_files(Path(data_dir), f"images_{part}", ".png"))
     strokes = dict(_files(Path(data_dir), f"strokes_{part}", ".txt"))
     names = sorted(images)
     if names != sorted(strokes):
         lone = sorted(set(names) ^ set(strokes))[0]
-        raise ValueError(f"{data_dir}: drawings and strokes must name each other, but {lone} is only in one of the two")
+        raise ValueError(f"{drawn} and {written.name} must name each other, but {lone} is only in one of the two")
     characters = np.array([name.rpartition("/")[0] for name in names])
     kinds, of = np.unique(characters, return_inverse=True)
     order = np.random.default_rng(seed).permutation(len(kinds))
@@ -45,10 +46,10 @@ def read_omniglot(data_dir: str | Path, size: int = 32, seed: int = 0, part: str
         stage: np.flatnonzero(np.isin(of, order[a:b]))
         for stage, a, b in zip(("train", "val", "test"), ends, ends[1:], strict=False)
     }
-    measured = measure([parse_strokes(strokes[name], name) for name in names])
+    measured = measure([parse_strokes(strokes[name], f"{written}: {name}") for name in names])
     values = (measured > thresholds(measured[rows["train"]])).astype(np.int8)
     table = AttributeTable(tuple(names), tuple(MEASURES), values, of.astype(np.int64))
-    ink = torch.from_numpy(np.stack([_ink(images[name], name) for name in names])).float()[:, None]
+    ink = torch.from_numpy(np.stack([_ink(images[name], f"{drawn}: {name}") for name in names])).float()[:, None]
     pixels = (255 * F.adaptive_avg_pool2d(ink, size)).round().byte().expand(-1, 3, -1, -1)
     return {stage: (pixels[torch.from_numpy(r)], table.rows(r)) for stage, r in rows.items()}
 
@@ -80,6 +81,11 @@ def parse_strokes(content: bytes, name: str) -> Strokes:
     if not strokes:
         raise ValueError(f"{name}: holds no stroke")
     return strokes
+
+
+def _place(folder: Path, name: str) -> Path:
+    """The folder NAME, or the archive of it."""
+    return folder / name if (folder / name).is_dir() else folder / f"{name}.zip"
 
 
 def _files(folder: Path, name: str, suffix: str) -> Iterator[tuple[str, bytes]]:
