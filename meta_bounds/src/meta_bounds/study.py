@@ -15,7 +15,9 @@ from pytorch_lightning import Trainer
 from torch.utils.data import DataLoader
 
 from .data import MetaData
-from .learners import LEARNERS, FeatureMAP, Learner, NetworkLearner, SingleTask
+from .feature_map import FeatureMAP
+from .learner import Learner
+from .learners import LEARNERS, NetworkLearner, SingleTask
 from .results import write_json
 
 

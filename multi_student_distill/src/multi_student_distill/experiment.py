@@ -15,12 +15,12 @@ from pytorch_lightning import Callback
 
 from .command import CommandLine
 from .configured import CLASSES, Configured, one_thread, quiet
-from .data import PartitionedDataModule
 from .denoisers import load_denoiser, student_path
 from .edm import edm_sampler
 from .exporting import export
 from .ledger import Ledger
 from .pairs import fingerprint, sample_pairs, write_pairs
+from .partitioned import PartitionedDataModule
 from .results import write_json
 from .study import StudySettings, chain, seeded, seeds_of
 from .training import StudentTraining

@@ -12,7 +12,6 @@ from . import measure
 from .captions import read_captions
 from .configured import quiet
 from .convert_edm import edm_denoiser, read_edm_pickle
-from .data import PartitionedDataModule
 from .denoisers import load_denoiser, save_denoiser, student_path
 from .edm import edm_sampler
 from .experiment import Experiment
@@ -21,6 +20,7 @@ from .features import FeatureNetwork, train_features
 from .launch import Job, launch_all, student_command
 from .metrics import frechet_distance, precision_recall
 from .pairs import fingerprint, sample_pairs, write_pairs
+from .partitioned import PartitionedDataModule
 
 
 def checkpoints(every: int) -> str:
