@@ -21,10 +21,11 @@ class ResumingLoader(DataLoader):
     """
 
     def __init__(self, dataset: Dataset, trainer: Trainer | None = None, **options: Any):
-        self.trainer = trainer
+        self.trainer, self._begun = trainer, False
         super().__init__(dataset, **options)
 
     def __iter__(self) -> Iterator[Any]:
-        training = self.trainer is not None and self.trainer.training
-        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed if training else 0
+        resuming = not self._begun and self.trainer is not None and self.trainer.training
+        self._begun = True  # whoever goes through the batches later, a callback perhaps, gets all of them
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed if resuming else 0
         yield from islice(super().__iter__(), done, None)
