@@ -263,7 +263,7 @@ def generate(pipeline: str, *, labels: list[int], out: str, seed: int = 0) -> in
 
     if not (Path(pipeline) / "model_index.json").is_file():
         raise ValueError(f"{pipeline}: no model_index.json in it; `multi-student-distill export` writes such folders")
-    pipe = MultiStudentPipeline.from_pretrained(pipeline)
+    pipe = MultiStudentPipeline.from_pretrained(pipeline, low_cpu_mem_usage=False)  # students are small
     found = pipe(labels, generator=torch.Generator().manual_seed(seed))
     Path(out).mkdir(parents=True, exist_ok=True)
     for number, (image, label, student) in enumerate(zip(found.images, labels, found.students.tolist(), strict=True)):
