@@ -1,7 +1,7 @@
 """Polygon mesh files: OBJ, PLY and OFF with faces of any size, STL and GLB by way of triangles.
 
-Faces keep their corners; common readers cut them to triangles, or crash on a damaged file. So polygons are read here
-and in `ply.py`; trimesh reads STL and GLB.
+Faces keep their corners; common readers cut them to triangles, or crash on a damaged file. So OBJ and OFF are read
+here; plyfile reads PLY (`ply.py`), trimesh STL and GLB.
 """
 
 from __future__ import annotations
