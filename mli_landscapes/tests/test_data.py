@@ -11,23 +11,17 @@ from PIL import Image
 from pytorch_lightning import LightningModule, Trainer
 from sklearn.datasets import load_digits
 
+from mli_landscapes.classification import ClassificationData, Examples, LabelledData, crop_and_flip, with_label_noise
 from mli_landscapes.data import (
     CIFARData,
-    ClassificationData,
     DigitsData,
-    Examples,
     ImageFolderData,
-    LabelledData,
-    LanguageData,
     MarkovText,
     MNISTData,
     SyntheticImages,
     WikiTextData,
-    crop_and_flip,
-    markov_walk,
-    windows_of,
-    with_label_noise,
 )
+from mli_landscapes.text_data import LanguageData, markov_walk, windows_of
 from mli_landscapes.wikitext import Text
 
 
@@ -202,7 +196,7 @@ def test_processes_share_an_epoch_without_overlap():
     data, seen = DigitsData(), []
     for rank in range(3):
         part = copy.copy(data)
-        part.trainer = type("Two", (), {"world_size": 3, "global_rank": rank})
+        part.trainer = type("Three", (), {"world_size": 3, "global_rank": rank, "training": False})
         seen.append(epoch(part, 1)[0])
     assert [len(x) for x in seen] == [479, 479, 479]
     assert torch.equal(sorted_rows(torch.cat(seen)), sorted_rows(whole(data.training_batches())[0]))
