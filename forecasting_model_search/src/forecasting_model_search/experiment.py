@@ -24,7 +24,7 @@ from .learning import SurrogateTraining
 from .methods import SurrogateSettings
 from .study import StudySettings
 
-TRANSFER_SHIFT = 500  # between the seeds of the two hubs of a transfer
+TRANSFER_SHIFT = 1  # between the seeds of the two hubs of a transfer
 MEMBER_SHIFT = 1_000_003  # between the seeds of the fits that are averaged
 CONTROLS = ("none start id", "flat", "gmn shuffled")  # left out on hubs that are not among `control_seeds`
 

@@ -8,7 +8,6 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
-from .data import HubDataModule
 from .ensemble import Ensemble
 from .fitting import settle_batchnorm
 from .forecast import rank_others

@@ -128,9 +128,7 @@ def replay_record(
     Regret is of the validation scores that the search optimises; `test` is the test score of the configuration and
     epoch that validation chose.
     """
-    searcher = make_searcher(method, hub, settings, seed, surrogate)
-    if pretrained is not None:
-        searcher.pretrained = pretrained
+    searcher = make_searcher(method, hub, settings, seed, surrogate, pretrained)
     taus: dict[int, float] = {}
 
     def hold(searcher) -> None:
