@@ -36,8 +36,8 @@ class StudySettings:
             not given.
         replay_methods: of `replay.LABELS`. replay_seeds: a hub and a start each. replay: its settings.
         tau_at: epochs spent after which the searcher's forecast is held against the truth.
-        transfer_methods: encoders. transfer_seeds: those of forecast_seeds whose surrogates also rank the hub of 500
-            more. live_configs, live_budget, live_seed: of the race.
+        transfer_methods: encoders. transfer_seeds: those of forecast_seeds whose surrogates also rank the hub of the
+            next seed. live_configs, live_budget, live_seed: of the race.
         shown: the seed whose predictions and embeddings are drawn. workers: processes.
     """
 
