@@ -1,8 +1,7 @@
 """Hubs in the reference code's two layouts of files, read and written.
 
 simple: hyperparameters.csv (hp_index, pretrained_index, ...), results_{i}.json (a list of {epoch, train_loss,
-    train_accuracy,
-test_loss, test_accuracy} with epochs from 0), model_{i}_epoch_{e}.pt. pretrained: {i}_results.json and
+train_accuracy, test_loss, test_accuracy} with epochs from 0), model_{i}_epoch_{e}.pt. pretrained: {i}_results.json and
 {arch}_{dataset}_epoch_{e}_{i}.pt with epochs from 1. Neither has the checkpoints that trainings start from: the file
 start_{pretrained_index}.pt is ours, and optional. Weights are loaded with weights_only=True.
 """
