@@ -26,7 +26,7 @@ from .study import StudySettings
 
 TRANSFER_SHIFT = 1  # between the seeds of the two hubs of a transfer
 MEMBER_SHIFT = 1_000_003  # between the seeds of the fits that are averaged
-CONTROLS = ("none start id", "flat", "gmn shuffled")  # left out on hubs that are not among `control_seeds`
+CONTROLS = ("none start id", "gmn shuffled")  # left out on hubs that are not among `control_seeds`
 
 
 class StudyCommandLine(CommandLine):

@@ -20,7 +20,7 @@ class SurrogateTraining(LightningModule):
 
     Args:
         encoder: none (DyHPO), flat, stat, nfn or gmn. curve: look at learning curves. width, blocks, out, frequency:
-            of the graph metanetwork. rate: of Adam. seed: of the first weights.
+            of the graph metanetwork. rate: of Adam. seed: of the first weights. channels: of the convolution of curves.
     """
 
     def __init__(
@@ -33,12 +33,13 @@ class SurrogateTraining(LightningModule):
         frequency: float = 1.5,
         rate: float = 5e-3,
         seed: int = 0,
+        channels: int = 32,
     ):
         super().__init__()
         self.save_hyperparameters()
         if rate <= 0:
             raise ValueError(f"the rate must be positive, got {rate}")
-        self.surrogate = SurrogateSettings(encoder, curve, width, blocks, out, frequency)
+        self.surrogate = SurrogateSettings(encoder, curve, width, blocks, out, frequency, channels=channels)
         self.gp: DeepKernelGP | None = None
 
     def setup(self, stage: str | None = None) -> None:

@@ -32,8 +32,8 @@ class StudySettings:
     Args:
         forecast_methods: encoders, 'gmn shuffled', 'none start id'. forecast_seeds: hubs, a seed each.
         forecast_fits: of each surrogate, from different first weights; their mean forecasts.
-        control_seeds: those of forecast_seeds where 'gmn shuffled', 'none start id' and 'flat' are fitted too; all if
-            not given.
+        control_seeds: those of forecast_seeds where 'gmn shuffled' and 'none start id' are fitted too; all if not
+            given.
         replay_methods: of `replay.LABELS`. replay_seeds: a hub and a start each. replay: its settings.
         tau_at: epochs spent after which the searcher's forecast is held against the truth.
         transfer_methods: encoders. transfer_seeds: those of forecast_seeds whose surrogates also rank the hub of the
