@@ -33,7 +33,8 @@ def reproduce(
     """Measure what the README quotes; a run that was stopped goes on where it was.
 
     Args:
-        experiment: forecast (with transfer), replay, narrow, hard, taskset, or all of them (taskset only if its file is given).
+        experiment: forecast (with transfer), replay, narrow, hard, taskset, or all of them (taskset only with its
+            file).
         out: Folder for results and figures.
         taskset: JSON file of a TaskSet task.
         workers: Processes.
