@@ -10,6 +10,7 @@
 #   make build-X        build the wheel of X into X/dist
 #   make isolated-X     install that wheel alone in a fresh environment and run its tests there
 #   make lint           run ruff
+#   make docs           write the pages of every project's public names, from their docstrings, into runs/docs
 #   make clean          remove what builds and tests left behind; runs/ and the environment stay
 #   make help           show this
 #
@@ -30,7 +31,7 @@ SETUP = @"$(PYTHON)" tools/setup_env.py --venv "$(VENV)"
 RUN = @"$(VENV)/bin/python" tools/run.py --venv "$(VENV)"
 
 .NOTPARALLEL:
-.PHONY: help setup setup-test demo test-all lint clean
+.PHONY: help setup setup-test demo test-all lint docs clean
 .PHONY: $(foreach verb,demo reproduce test bench build isolated,$(PROJECTS:%=$(verb)-%))
 
 help:
@@ -51,6 +52,9 @@ test-all: setup-test
 
 lint: setup-test
 	@"$(VENV)/bin/ruff" check .
+
+docs: setup-test
+	@"$(VENV)/bin/python" tools/docs.py
 
 clean:
 	@rm -rf */build */dist */*.egg-info */src/*.egg-info .ruff_cache .pytest_cache */.pytest_cache

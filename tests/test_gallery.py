@@ -74,6 +74,13 @@ def test_the_page_shows_each_claim_with_its_numbers_and_verdict(write, tmp_path)
         assert shown in text
 
 
+def test_a_project_stands_under_its_papers_title(write, tmp_path):
+    write("spacemesh", CLAIM), write("unknown", CLAIM)
+    page = gallery.page(read_runs(tmp_path))
+    title = "SpaceMesh: A Continuous Representation for Learning Manifold Surface Meshes"
+    assert page.count('<p class="paper">') == 1 and f'<p class="paper">{title}</p>' in page
+
+
 def test_the_page_counts_what_holds_and_what_does_not(write, tmp_path):
     write("alpha", CLAIM, CLAIM, {**CLAIM, "holds": False})
     write("beta", CLAIM)

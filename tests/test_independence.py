@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
+from gallery import paper_title
 from projects import Project, discover, read_requirements
 
 PAPERS = [
@@ -23,7 +24,17 @@ PAPERS = [
     "latte3d",
 ]
 PROJECTS = discover(ROOT)
-HOUSE_COPIES = ["claims.py", "command.py"]
+SECTIONS = [
+    "Quick start",
+    "Results",
+    "From the paper to the code",
+    "Real data",
+    "Scaling out",
+    "What is not reproduced",
+    "Citing",
+]
+HOUSE_COPIES = ["claims.py", "command.py", "configured.py", "results.py"]
+WHERE_NEEDED = ["idx.py"]  # alike too, in those projects that have it
 IMPORTED_AS = {  # where it is not the distribution's name with underscores
     "faiss-cpu": {"faiss"},
     "matplotlib": {"matplotlib", "mpl_toolkits"},
@@ -93,7 +104,20 @@ def test_every_readme_tells_how_to_cite_the_paper(project):
     assert re.search(r"@(in)?(proceedings|article|misc)\{", (project.folder / "README.md").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", HOUSE_COPIES)
+@each_project
+def test_every_readme_begins_with_the_name_and_the_papers_title(project):
+    text = (project.folder / "README.md").read_text(encoding="utf-8")
+    assert text.startswith(f"# {project.name}\n\n**") and len(paper_title(project.name)) > 20
+
+
+@each_project
+def test_every_readme_has_the_sections_of_the_house_in_their_order(project):
+    text = (project.folder / "README.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert [heading for heading in headings if heading in SECTIONS] == SECTIONS
+
+
+@pytest.mark.parametrize("name", [*HOUSE_COPIES, *WHERE_NEEDED])
 def test_the_house_copies_are_alike_to_the_byte(name):
     copies = [project.folder / "src" / project.name / name for project in PROJECTS]
     texts = {path.read_bytes() for path in copies if path.is_file()}  # the layout test names a missing one

@@ -46,7 +46,7 @@ def test_the_test_set_up_compiles_last_and_without_isolation(umbrella):
     umbrella.add("beta")
     assert umbrella.make("setup-test").returncode == 0
     assert umbrella.calls("pip") == [
-        f"{BASE} -e ./alpha[test] -e ./beta[test] pytest ruff setuptools wheel",
+        f"{BASE} -e ./alpha[test] -e ./beta[test] pytest ruff pdoc setuptools wheel",
         f"{BASE} --no-build-isolation -e ./alpha[compiled]",
     ]
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import argparse
 import base64
 import os
+import re
 from html import escape
 from pathlib import Path
 
 from claims import NOT_RUN, Claim, Run, duration, plural, read_runs, show, tally
 
+ROOT = Path(__file__).parent.parent
 STYLE = Path(__file__).with_name("gallery.css")
 IMAGE_TYPES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".gif": "gif", ".svg": "svg+xml"}
 NOTHING_FROM_OUTSIDE = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -65,6 +67,13 @@ def page(runs: list[Run]) -> str:
 """
 
 
+def paper_title(project: str) -> str:
+    """The title at the head of a project's README, in bold, without its full stop; empty if there is none."""
+    readme = ROOT / project / "README.md"
+    found = re.search(r"^\*\*(.+?)\.?\*\*", readme.read_text(encoding="utf-8"), re.M) if readme.is_file() else None
+    return found[1] if found else ""
+
+
 def _summary(runs: list[Run]) -> str:
     count = tally(runs)
     terms = [
@@ -105,7 +114,9 @@ def _count(run: Run) -> str:
 def _section(run: Run) -> str:
     if run.problem == NOT_RUN:
         return ""
-    heading = f'<section id="{escape(run.name)}">\n<h2>{escape(run.name)}</h2>\n'
+    title = paper_title(run.name)
+    paper = f'<p class="paper">{escape(title)}</p>\n' if title else ""
+    heading = f'<section id="{escape(run.name)}">\n<h2>{escape(run.name)}</h2>\n{paper}'
     if run.problem:
         return f'{heading}<p class="note fails">{escape(run.problem)}</p>\n</section>\n'
     fast = '<p class="note fast">fast run: numbers mean nothing</p>\n' if run.fast else ""

@@ -4,7 +4,8 @@
 
 A stamp, written last, holds a hash of all that went in: the constraints, each project's setup.py and pyproject.toml,
 and the two folders, for a moved environment runs the wrong files. The base set-up installs the projects; the test
-set-up adds their extra `test` and the linter, then the extra `compiled`, built from source against the installed torch.
+set-up adds their extra `test`, the linter and pdoc, then the extra `compiled`, built from source against the installed
+torch.
 
 While packages are written, a marker stands beside the environment. Who finds it there knows that the set-up was killed,
 that half a package may lie about, and starts from nothing.
@@ -25,7 +26,7 @@ from projects import discover
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = (3, 11)  # what the numpy and scipy in constraints.txt need
-TEST_TOOLS = ["pytest", "ruff", "setuptools", "wheel"]  # the last two build `compiled` extras without isolation
+TEST_TOOLS = ["pytest", "ruff", "pdoc", "setuptools", "wheel"]  # the last two build `compiled` extras without isolation
 
 
 class SetupError(Exception):

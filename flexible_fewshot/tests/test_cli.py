@@ -16,8 +16,8 @@ from flexible_fewshot.evidence import accuracies, bin_claims, difference, face_c
 from flexible_fewshot.experiment import Experiment
 from flexible_fewshot.intervals import over_episodes
 from flexible_fewshot.reproduce import EXPERIMENTS, paired_rows, table
+from flexible_fewshot.results import read_json, write_json
 from flexible_fewshot.study import Record, StudySettings
-from flexible_fewshot.tidy import read_json, write_json
 
 FIGURES = ["bars", "episodes", "shots", "readouts", "t_score", "cam", "toy"]
 METHODS = ["RND", "GT", "U", "SA", "SA*", "UFTA", "UFTE", "ProtoNet"]

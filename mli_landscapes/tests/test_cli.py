@@ -268,9 +268,9 @@ def test_paper_configs_construct_and_take_a_step(name, paper_data, tmp_path):
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     experiment = Experiment([str(path)])
     assert len(experiment.settings.all_cells()) == PAPER[name]
-    before = snapshot(experiment.training.network)
-    experiment.trainer([]).fit(experiment.training, datamodule=experiment.data)
-    after = snapshot(experiment.training.network)
+    before = snapshot(experiment.model.network)
+    experiment.trainer([]).fit(experiment.model, datamodule=experiment.data)
+    after = snapshot(experiment.model.network)
     assert any(not torch.equal(before[key], after[key]) for key in before)
 
 

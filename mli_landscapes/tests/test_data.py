@@ -11,23 +11,17 @@ from PIL import Image
 from pytorch_lightning import LightningModule, Trainer
 from sklearn.datasets import load_digits
 
+from mli_landscapes.classification import ClassificationData, Examples, LabelledData, crop_and_flip, with_label_noise
 from mli_landscapes.data import (
     CIFARData,
-    ClassificationData,
     DigitsData,
-    Examples,
     ImageFolderData,
-    LabelledData,
-    LanguageData,
     MarkovText,
     MNISTData,
     SyntheticImages,
     WikiTextData,
-    crop_and_flip,
-    markov_walk,
-    windows_of,
-    with_label_noise,
 )
+from mli_landscapes.text_data import LanguageData, markov_walk, windows_of
 from mli_landscapes.wikitext import Text
 
 

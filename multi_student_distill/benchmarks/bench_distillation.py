@@ -18,10 +18,10 @@ import torch
 from pytorch_lightning import Callback, Trainer
 
 from multi_student_distill import ClassRouter, EDMDenoiser, Partition, StudentStack, edm_sampler, one_step, route
+from multi_student_distill.configured import quiet
 from multi_student_distill.data import DigitsData
 from multi_student_distill.denoisers import DenoiserSpec, save_denoiser
 from multi_student_distill.distill import DistillModule
-from multi_student_distill.experiment import quiet
 from multi_student_distill.networks import build_network, parameter_count
 
 BATCH, RATIO, SHAPE = 64, 5, (1, 8, 8)

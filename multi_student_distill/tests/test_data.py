@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from multi_student_distill.data import ClassFolderData, DigitsData, MixtureData, StepStream
+from multi_student_distill.data import ClassFolderData, DigitsData, MixtureData
 from multi_student_distill.pairs import PairedDataset, fingerprint, sample_pairs, write_pairs
+from multi_student_distill.partitioned import StepStream
 
 
 @pytest.fixture

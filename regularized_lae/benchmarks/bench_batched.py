@@ -12,8 +12,8 @@ import torch
 from pytorch_lightning import Trainer
 
 from regularized_lae import DenseCovariance, LinearAutoencoder, SampleCovariance, reconstruction
+from regularized_lae.configured import quiet
 from regularized_lae.data import SpectrumData
-from regularized_lae.experiment import quiet
 from regularized_lae.stack import AutoencoderStack
 
 METHODS = ["uniform", "nonuniform", "nested", "rag", "rag_balanced"]

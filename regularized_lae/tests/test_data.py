@@ -33,10 +33,10 @@ def test_idx_files_are_found_in_all_official_folders_raw_or_gzipped(tmp_path, im
 @pytest.mark.parametrize(
     "damage, message",
     [
-        (lambda b: b[:-1], r"the header promises \(12, 3, 4\), 160 bytes in all; the file has 159"),
-        (lambda b: b + b"x", "the file has 161"),
-        (lambda b: struct.pack(">I", LABELS) + b[4:], "magic number 2051 expected, found 2049"),
-        (lambda b: b[:5], "5 bytes are too few"),
+        (lambda b: b[:-1], r"160 bytes expected from its header, \(12, 3, 4\); got 159"),
+        (lambda b: b + b"x", "got 161"),
+        (lambda b: struct.pack(">I", LABELS) + b[4:], "magic number 2051 expected, got 2049"),
+        (lambda b: b[:5], "header of 16 bytes expected, the file has 5"),
         (lambda b: gzip.compress(b)[:-9], "damaged or truncated gzip"),
         (lambda b: gzip.compress(b)[:30] + b"\0" * 9, "damaged or truncated gzip"),
     ],
@@ -50,7 +50,7 @@ def test_corrupt_idx_files_are_named_with_what_was_expected(tmp_path, images, da
 
 def test_a_missing_idx_file_is_named_with_where_it_was_sought(tmp_path):
     with pytest.raises(
-        FileNotFoundError, match=r"train-images-idx3-ubyte or .*\.gz not found in .*MNIST/raw.*never downloaded"
+        FileNotFoundError, match=r"train-images-idx3-ubyte or .*\.gz not found in .*MNIST/raw.*nothing is downloaded"
     ):
         MNISTData(str(tmp_path)).eigenvalues  # noqa: B018
 

@@ -181,6 +181,23 @@ def test_the_points_that_answer_have_no_order_and_the_predictor_sees_the_latents
     assert not torch.allclose(one[batch.mask], two[batch.mask])
 
 
+@pytest.mark.parametrize("kind", [ConnectivityTraining, CollectionTraining])
+@pytest.mark.parametrize("hole", [0, 2])
+def test_what_is_trained_has_a_gradient_in_every_step_as_ddp_waits_for_it(kind, hole, batch):
+    torch.manual_seed(0)
+    model = kind(**{"meshes": 10} if kind is CollectionTraining else {}, **SMALL, hole=hole)
+    loss, _ = model.losses(batch)
+    loss.backward()
+    assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+def test_a_denoiser_has_a_gradient_everywhere_in_every_step(clouds):
+    torch.manual_seed(0)
+    model = VertexDiffusion(**TINY)
+    model.loss(next(iter(clouds.test_dataloader())), 0).backward()
+    assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
 def test_codes_of_a_collection_are_trained_for_the_meshes_of_the_batch_alone(batch):
     torch.manual_seed(0)
     collection = CollectionTraining(meshes=10, width=16, layers=1, heads=2)

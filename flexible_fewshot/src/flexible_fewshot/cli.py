@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from . import command
 from .demo import demo
-from .experiment import CLASSES, StudyCommandLine
+from .experiment import Experiment
 from .reproduce import reproduce
 from .verbs import episodes, evaluate, extract, finetune, study, toy, transferability
 
@@ -24,7 +24,7 @@ VERBS = {
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    command.run(StudyCommandLine, "flexible-fewshot", VERBS, args, **CLASSES)
+    command.run(Experiment.command_line, "flexible-fewshot", VERBS, args, **Experiment.classes)
 
 
 if __name__ == "__main__":

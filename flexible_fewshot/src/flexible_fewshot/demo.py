@@ -14,10 +14,11 @@ from . import figures
 from .bins import binned, paired_differences, scores_of
 from .cam import cam, unstandardised
 from .claims import claims_table, exit_status, write_claims
+from .configured import one_thread
 from .encoders import load_encoder
 from .evaluation import Standardizer
 from .evidence import STRONG, accuracies, face_claims, toy_claims
-from .experiment import Experiment, one_thread, quietly
+from .experiment import Experiment
 from .features import extract
 from .intervals import pooled
 from .sparse_logistic import SparseLogisticRegression
@@ -44,7 +45,7 @@ def demo(*, out: str = "runs/flexible_fewshot", seed: int = 0, fast: bool = Fals
     records = experiment.records(folder / "cells", "methods trained and judged")
 
     drawn = study_figures(experiment, records, folder, folder / "cells", seed)
-    with quietly(), one_thread():
+    with one_thread():
         toy, toy_figures = toy_part(experiment, folder)
     claims = [*face_claims(records), *toy]
     command = f"flexible-fewshot demo --seed {seed}" + " --fast" * fast

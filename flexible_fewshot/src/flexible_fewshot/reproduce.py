@@ -11,6 +11,7 @@ import numpy as np
 from . import figures
 from .bins import binned, paired_differences, scores_of
 from .claims import Claim, claims_table
+from .configured import one_thread
 from .demo import markdown, study_figures
 from .evidence import (
     NONE,
@@ -23,13 +24,14 @@ from .evidence import (
     sweep_claims,
     toy_claims,
 )
-from .experiment import Experiment, one_thread, quietly
+from .experiment import Experiment
 from .intervals import over_episodes, pooled
+from .results import write_result
 from .study import Record
-from .tidy import versions, write_json
 from .toy import closed_forms, toy_result, toy_world, train_toy
 from .transferability import bin_of, equal_width_edges
 
+PACKAGES = ("scipy", "scikit-learn")  # of whose versions measurements depend too
 PAIRS = (("U", "SA"), ("UFTA", "SA"), ("UFTA", "U"), ("UFTE", "U"), ("SA*", "UFTA"))
 
 
@@ -99,7 +101,7 @@ def toy(out: Path, _: str) -> None:
     """The paper's 30,000 episodes, ours of 5,000 with five seeds, and the usual few-shot problem for control."""
     experiment = Experiment(["demo"])
     rows = {}
-    with quietly(), one_thread():
+    with one_thread():
         long = train_toy(replace(experiment.toy, steps=30_000), experiment.toy_trainer)
         control = train_toy(replace(experiment.toy, flexible=False), experiment.toy_trainer)
         short = [train_toy(replace(experiment.toy, seed=seed), experiment.toy_trainer) for seed in range(5)]
@@ -110,8 +112,7 @@ def toy(out: Path, _: str) -> None:
     rows = {name: {"train": r.train, "test": r.test, "ratio": r.ratio} for name, r in named.items()}
     figures.toy_figure(long, references).savefig(out / "toy.png")
     claims = toy_claims(long)
-    content = {"command": "flexible-fewshot reproduce toy", "versions": versions(), "claims": list(map(vars, claims))}
-    write_json(out / "toy.json", {**content, "table": rows})
+    write_result(out / "toy.json", "flexible-fewshot reproduce toy", claims, PACKAGES, table=rows)
     print("| W | train attributes, % | test attributes, % | ratio of column norms |\n|---|---|---|---|")
     for name, row in rows.items():
         print(f"| {name} | {row['train']:.1f} | {row['test']:.1f} | {row['ratio']:.1f} |")
@@ -159,17 +160,15 @@ def finish(
     """`out`/NAME.json and the tables on the terminal: means with intervals, by seed, paired differences, claims."""
     data = experiment.data
     content = {
-        "command": f"flexible-fewshot reproduce {name}" + " --data_dir DIR" * (name == "omniglot"),
-        "versions": versions(),
         "seeds": experiment.study.seeds,
         "episodes": data.n_episodes,
         "queries": data.queries,
-        "claims": [vars(claim) for claim in claims],
         "table": [row for condition in conditions for row in table(records, condition)],
         "paired": {condition: paired_rows(records, condition) for condition in conditions},
         **(more or {}),
     }
-    write_json(out / f"{name}.json", content)
+    command = f"flexible-fewshot reproduce {name}" + " --data_dir DIR" * (name == "omniglot")
+    write_result(out / f"{name}.json", command, claims, PACKAGES, indent=None, **content)
     for condition in conditions:
         print(f"\n{condition}\n{markdown(records, condition)}")
         for pair, row in content["paired"][condition].items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,6 +18,7 @@ from .episodic import EpisodicLearner, FinetuneEpisodes
 from .evaluation import Standardizer, evaluate, rounded
 from .features import extract
 from .readouts import LogisticReadout, NearestCentroid, NearestNeighbor
+from .results import whole, write_json
 
 if TYPE_CHECKING:
     from .experiment import Experiment
@@ -95,7 +95,6 @@ class StudySettings:
 
 def finish(experiment: Experiment, condition: str, seed: int, method: str, out: Path) -> list[Record]:
     """Train and judge one method, or read what an equal run left in `out`."""
-    out.mkdir(parents=True, exist_ok=True)
     study = experiment.study
     own = study.methods[method]
     parent = checkpoint_path(out, condition, seed, own["after"]) if own.get("after") else None
@@ -118,10 +117,7 @@ def finish(experiment: Experiment, condition: str, seed: int, method: str, out: 
         Record(condition, seed, method, group, shots, readout, rounded(accuracies, 2), seconds)
         for group, shots, readout, accuracies in judged
     ]
-    temporary = path.with_suffix(".tmp")
-    content = {"fingerprint": known, "records": [asdict(record) for record in records]}
-    temporary.write_text(json.dumps(content, separators=(",", ":")))
-    os.replace(temporary, path)
+    write_json(path, {"fingerprint": known, "records": [asdict(record) for record in records]})
     return records
 
 
@@ -172,9 +168,8 @@ def save_checkpoint(model, path: Path) -> None:
     content = {"state_dict": model.state_dict()}
     content["hyper_parameters"] = dict(model.hparams)
     model.on_save_checkpoint(content)
-    temporary = path.with_suffix(".tmp")
-    torch.save(content, temporary)
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        torch.save(content, temporary)
 
 
 def checkpoint_path(out: Path, condition: str, seed: int, method: str) -> Path:

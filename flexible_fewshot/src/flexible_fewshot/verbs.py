@@ -11,18 +11,19 @@ import torch
 from pytorch_lightning import Trainer
 
 from . import episodic, learning
+from .configured import one_thread, quiet
 from .demo import markdown
 from .encoders import load_encoder, read_checkpoint
 from .evaluation import EpisodeResult, Standardizer, rounded
 from .evaluation import evaluate as judge
-from .experiment import Experiment, one_thread, quietly
+from .experiment import Experiment
 from .features import FeatureCache
 from .frozen import write_episodes
 from .intervals import over_episodes, paired_difference
 from .learning import Representation
 from .readouts import READOUTS, LogisticReadout
+from .results import read_json, write_json
 from .study import save_checkpoint
-from .tidy import read_json, write_json
 from .toy import ToySettings, train_toy
 from .transferability import transferability_score
 from .weights import load_weights
@@ -72,8 +73,7 @@ def finetune(
     sizes = {f"model.init_args.{key}": encoder[key] for key in ("encoder", "width") if key in encoder}
     given = dict(o.partition("=")[::2] for o in overrides or [])
     cell = experiment.with_settings({**own, **sizes, "model.init_args.pretrained": checkpoint, **given})
-    with quietly():
-        cell.trainer().fit(cell.model, datamodule=cell.data)
+    cell.trainer().fit(cell.model, datamodule=cell.data)
     _save(cell.model, Path(out))
     print(f"{type(cell.model).__name__} from {checkpoint}: {shlex.quote(out)}")
     return 0
@@ -227,7 +227,8 @@ def toy(*, steps: int = 5000, shots: int = 20, density: float = 0.5, control: bo
     if steps < 1 or shots < 1 or not 0 < density < 1:
         raise ValueError(f"toy needs steps >= 1, shots >= 1 and density in (0, 1), got {steps}, {shots} and {density}")
     settings = ToySettings(steps=steps, shots=shots, density=density, flexible=not control, seed=seed)
-    with quietly(), one_thread():
+    quiet()
+    with one_thread():
         found = train_toy(settings, lambda n: Trainer(accelerator="cpu", barebones=True, max_steps=n, max_epochs=-1))
     print(f"train attributes {found.train:.1f} %, test attributes {found.test:.1f} %")
     print("column norms of W A: " + " ".join(f"{n:.2f}" for n in found.norms) + f"; train over test {found.ratio:.1f}")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from . import command
 from .demo import demo
-from .experiment import CLASSES, StudyCommandLine
+from .experiment import Experiment
 from .reproduce import reproduce
 from .verbs import check_symmetry, graph, zoo
 
@@ -14,7 +14,7 @@ VERBS = {"demo": demo, "reproduce": reproduce, "zoo": zoo, "graph": graph, "chec
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    command.run(StudyCommandLine, "graph-metanetworks", VERBS, args, **CLASSES)
+    command.run(Experiment.command_line, "graph-metanetworks", VERBS, args, **Experiment.classes)
 
 
 if __name__ == "__main__":

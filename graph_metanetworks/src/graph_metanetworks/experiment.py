@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import multiprocessing
-import os
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning import LightningDataModule, LightningModule
-from tqdm import tqdm
+from pytorch_lightning import LightningDataModule
 
-from .command import CommandLine, config_path
+from .command import CommandLine
+from .configured import Configured, in_processes, quiet
 from .study import EXPERIMENTS, Record, StudySettings, measure, read_record, trained, write_record
 
 
@@ -26,51 +20,22 @@ class StudyCommandLine(CommandLine):
         parser.add_class_arguments(StudySettings, "study")
 
 
-CLASSES = {
-    "model_class": LightningModule,
-    "datamodule_class": LightningDataModule,
-    "subclass_mode_model": True,
-    "subclass_mode_data": True,
-    "auto_configure_optimizers": False,
-    "seed_everything_default": 0,
-    "save_config_kwargs": {"overwrite": True},
-}
+class Experiment(Configured):
+    """The model, data, trainer and study of one or more configs, the later over the earlier."""
 
-
-class Experiment:
-    """The model, data and trainer of one or more configs, the later over the earlier.
-
-    Args:
-        configs: names of packaged configs, or paths.
-        overrides: command-line arguments over them, such as `--model.init_args.width=32`.
-    """
+    command_line = StudyCommandLine
 
     def __init__(self, configs: Sequence[str], overrides: Sequence[str] = ()):
-        self.configs, self.overrides = list(configs), list(overrides)
-        args = [f"--config={config_path(name)}" for name in configs] + list(overrides)
-        quiet()
-        self._cli = StudyCommandLine(run=False, args=args, save_config_callback=None, **CLASSES)
-        self.model: LightningModule = self._cli.model
-        self.data: LightningDataModule = self._cli.datamodule
-        self.settings: StudySettings = self._cli.config_init.study
-
-    def trainer(self):
-        """A new trainer with the config's settings."""
-        return self._cli.instantiate_trainer()
-
-    def with_settings(self, changed: Mapping[str, Any]) -> Experiment:
-        """The same experiment with some settings changed, by their dotted names."""
-        more = [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in changed.items()]
-        return Experiment(self.configs, [*self.overrides, *more])
+        quiet(".*lr_scheduler.step.*", ".*dispatch.*", ".*Checkpoint directory.*")
+        super().__init__(configs, overrides)
+        self.settings = self.section("study", StudySettings)
 
     def described(self) -> dict[str, Any]:
         """All that decides a result, as JSON; where files are kept is not part of it."""
-        config = self._cli.config.as_dict()
-        data = json.loads(json.dumps(config["data"], default=str))
+        parts = super().described()
         for name in ("folder", "data_dir"):
-            data["init_args"].pop(name, None)
-        parts = {"model": config["model"], "data": data, "trainer": config["trainer"]}
-        return json.loads(json.dumps(parts, default=str))
+            parts["data"]["init_args"].pop(name, None)
+        return parts
 
     def jobs(self, experiments: Sequence[str] = EXPERIMENTS) -> list[tuple[str, str, int]]:
         """(experiment, cell, seed) of the study."""
@@ -96,7 +61,7 @@ class Experiment:
                 for chore in self.cell(name, cell, {}, out).data.chores():
                     key = repr(chore) if not isinstance(chore.args[0], LightningDataModule) else name
                     chores.setdefault(key, chore)
-        in_parallel(call, list(chores.values()), self.settings.workers, title)
+        in_processes(call, list(chores.values()), self.settings.workers, title)
 
     def train(self, out: Path) -> float:
         """Train the model, or read its weights below `out` if it was trained before; the seconds that it took."""
@@ -122,14 +87,7 @@ class Experiment:
         jobs = self.jobs(experiments)
         if not jobs:
             raise ValueError(f"{' + '.join(self.configs)}: the study section has no cells")
-        workers = self.settings.workers
-        if workers > 1:
-            packed = [(self.configs, self.overrides, job, out) for job in jobs]
-            in_parallel(finish_elsewhere, packed, workers, title)
-            bar = jobs  # all are on disk now
-        else:
-            bar = tqdm(jobs, desc=title, unit="cell")
-        return [self.finish(job, out) for job in bar]
+        return self.each("finish", [(job, out) for job in jobs], self.settings.workers, title, "cell")
 
 
 def seeds(seed: int) -> dict[str, int]:
@@ -139,45 +97,3 @@ def seeds(seed: int) -> dict[str, int]:
 
 def call(chore) -> None:
     chore()
-
-
-def in_parallel(function, jobs: Sequence, workers: int, title: str) -> None:
-    """`function(job)` for each, in processes of one thread; with one worker, here."""
-    if workers < 2 or len(jobs) < 2:
-        for job in tqdm(jobs, desc=title):
-            function(job)
-        return
-    context = multiprocessing.get_context("spawn")
-    with one_thread_each(), context.Pool(min(workers, len(jobs))) as pool:
-        list(tqdm(pool.imap_unordered(function, jobs), desc=title, total=len(jobs)))
-
-
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Processes started here compute with one thread; only their environment can say so before torch is loaded."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
-
-
-def finish_elsewhere(job: tuple[list[str], list[str], tuple[str, str, int], Path]) -> None:
-    """`Experiment.finish` in a process that has only the names of the configs; the result is on disk."""
-    configs, overrides, cell, out = job
-    Experiment(configs, overrides).finish(cell, out)
-
-
-def quiet() -> None:
-    """Keep Lightning from announcing its devices once for each of many small trainings."""
-    for name in ("pytorch_lightning", "lightning_fabric", "pytorch_lightning.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    for message in (
-        ".*does not have many workers.*", ".*barebones.*", ".*LeafSpec.*", ".*lr_scheduler.step.*", ".*dispatch.*",
-        ".*Checkpoint directory.*",
-    ):  # fmt: skip
-        warnings.filterwarnings("ignore", message=message)

@@ -13,7 +13,7 @@ IMAGES, LABELS = 2051, 2049  # magic numbers: 0x08 (unsigned byte), then the num
 FOLDERS = (".", "raw", "MNIST/raw", "FashionMNIST/raw")  # where torchvision's downloads put them
 
 
-def read_idx(path: str | Path, magic: int) -> np.ndarray:
+def read_idx(path: str | Path, magic: int = IMAGES) -> np.ndarray:
     """The array in one file.
 
     Args:
@@ -65,7 +65,7 @@ def find_idx(data_dir: str | Path, name: str) -> Path:
                 return path
     raise FileNotFoundError(
         f"{name} or {name}.gz not found in {data_dir} (nor in its {', '.join(FOLDERS[1:])}); get it from "
-        "yann.lecun.com/exdb/mnist (MNIST) or github.com/zalandoresearch/fashion-mnist (Fashion-MNIST)"
+        "yann.lecun.com/exdb/mnist (MNIST) or github.com/zalandoresearch/fashion-mnist; nothing is downloaded for you"
     )
 
 

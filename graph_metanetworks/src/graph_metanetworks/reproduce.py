@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import math
-import os
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy
-import pytorch_lightning
-import torch
-
-from .claims import Claim, claims_table
+from .claims import claims_table
+from .configured import quiet
 from .demo import all_claims, drawings
 from .evidence import certificate_claims, certificates, contrast_claims, permuted_outputs
-from .experiment import Experiment, quiet
+from .experiment import Experiment
 from .figures import graph_figure, invariance_figure
+from .results import write_result
 from .selection import best_trials, select_rates, selection_table
 from .study import Record
 from .tables import accuracy_table, errors_table
@@ -81,7 +75,7 @@ def symmetry(out: Path) -> None:
     invariance_figure(outputs).savefig(out / "invariance.png")
     graph_figure(family_graph("vit", 4)).savefig(out / "graph.png")
     rows = [vars(certificate) for certificate in found]
-    write_result(out / "symmetry.json", "graph-metanetworks reproduce symmetry", [0], claims, certificates=rows)
+    write_result(out / "symmetry.json", "graph-metanetworks reproduce symmetry", claims, seeds=[0], certificates=rows)
     print("| network | automorphisms, exact | closed form | paper's style |\n|---|---|---|---|")
     for c in found:
         print(f"| {c.name} | {c.exact:,} | {c.closed_form:,} | {c.paper:,} |")
@@ -97,7 +91,7 @@ def selection(experiment: Experiment, section: str, name: str, out: Path) -> Non
     ]
     rows = [vars(one) for one in trials]
     seeds, shown = experiment.settings.seeds[:1], selection_table(trials)
-    write_result(out.parent / f"{name}.json", command_of(name), seeds, [], chosen=chosen, trials=rows)
+    write_result(out.parent / f"{name}.json", command_of(name), [], seeds=seeds, chosen=chosen, trials=rows)
     (out.parent / f"{name}.md").write_text(shown + "\n", encoding="utf-8")
     print(shown)
 
@@ -113,7 +107,7 @@ def run(experiment: Experiment, section: str, name: str, out: Path, side: int) -
         draw().savefig(out / (file if name == section else f"{name}_{file}"))
     shown = table_of(records, section)
     numbers = [{k: v for k, v in vars(r).items() if k != "arrays"} for r in records]
-    write_result(out / f"{name}.json", command_of(name), experiment.settings.seeds, claims, runs=numbers)
+    write_result(out / f"{name}.json", command_of(name), claims, seeds=experiment.settings.seeds, runs=numbers)
     (out / f"{name}.md").write_text(shown + "\n", encoding="utf-8")
     print(shown)
     print(claims_table(claims))
@@ -132,31 +126,3 @@ def table_of(records: Sequence[Record], section: str) -> str:
         beside = {"mean_mse": "mean of the training targets", "unedited_mse": "no edit"}
         return errors_table(records, section, "test_mse", EDITORS, beside)
     return errors_table(records, section, "probe_mse", ENCODERS, {"mean_mse": "mean of the training waves"})
-
-
-def write_result(path: Path, command: str, seeds: Sequence[int], claims: Sequence[Claim], **measured) -> None:
-    """What was measured, with which versions, seeds and command; by way of a temporary file."""
-    content = {
-        "command": command,
-        "seeds": list(seeds),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "pytorch_lightning": pytorch_lightning.__version__,
-            "numpy": numpy.__version__,
-        },
-        "claims": [vars(claim) for claim in claims],
-        **measured,
-    }
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(_rounded(content), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def _rounded(value):
-    """Floats to six digits: more are rounding, and would differ between machines. JSON has no infinity: text."""
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else str(value)
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -12,7 +11,9 @@ from pathlib import Path
 import torch
 from pytorch_lightning import LightningDataModule, LightningModule
 
-from .experiment import Experiment, in_parallel, seeds
+from .configured import in_processes
+from .experiment import Experiment, seeds
+from .results import write_json
 
 RATE = "model.init_args.rate"
 
@@ -46,10 +47,7 @@ def trial(experiment: Experiment, section: str, cell: str, rate: float, out: Pat
             return Trial(**content["trial"])
     seconds = changed.train(out)
     result = Trial(section, cell, rate, validation_error(changed.model, changed.data), seconds)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"made_with": made_with, "trial": asdict(result)}) + "\n")
-    os.replace(temporary, path)
+    write_json(path, {"made_with": made_with, "trial": asdict(result)})
     return result
 
 
@@ -93,15 +91,14 @@ def select_rates(experiment: Experiment, section: str, out: Path) -> list[Trial]
 def tried(experiment: Experiment, section: str, pairs: Sequence[tuple[str, float]], out: Path) -> list[Trial]:
     """The trials of some cells and rates, trained in several processes."""
     elsewhere = partial(_trial_elsewhere, experiment.configs, experiment.overrides, section, out)
-    in_parallel(elsewhere, pairs, experiment.settings.workers, f"{section}: learning rates")
-    return [trial(experiment, section, cell, rate, out) for cell, rate in pairs]
+    return in_processes(elsewhere, pairs, experiment.settings.workers, f"{section}: learning rates", "trial")
 
 
 def _trial_elsewhere(
     configs: list[str], overrides: list[str], section: str, out: Path, pair: tuple[str, float]
-) -> None:
-    """`trial` in a process that has only the names of the configs; the result is on disk."""
-    trial(Experiment(configs, overrides), section, *pair, out)
+) -> Trial:
+    """`trial` in a process that has only the names of the configs."""
+    return trial(Experiment(configs, overrides), section, *pair, out)
 
 
 def selection_table(trials: Sequence[Trial]) -> str:

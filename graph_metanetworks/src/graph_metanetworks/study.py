@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,6 +16,7 @@ from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from .accuracy import AccuracyPrediction, kendall, r_squared, recalibrated
 from .contrastive import INRContrastive
 from .editing import INREditing
+from .results import whole, write_json
 from .siren_data import SirenData
 from .zoo_data import Net, NetData
 
@@ -98,10 +98,8 @@ def trained(
     start = time.perf_counter()
     trainer.fit(module, datamodule=data)
     seconds = round(time.perf_counter() - start, 1)
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    torch.save({"state": module.state_dict(), "seconds": seconds}, temporary)
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        torch.save({"state": module.state_dict(), "seconds": seconds}, temporary)
     return seconds
 
 
@@ -205,11 +203,8 @@ def read_record(path: Path, made_with: Any) -> Record | None:
 
 
 def write_record(path: Path, record: Record, made_with: Any) -> None:
-    """By way of a temporary file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"made_with": made_with, "record": asdict(record)}) + "\n")
-    os.replace(temporary, path)
+    """What `read_record` reads."""
+    write_json(path, {"made_with": made_with, "record": asdict(record)})
 
 
 def select(records: list[Record], experiment: str, cell: str) -> list[Record]:

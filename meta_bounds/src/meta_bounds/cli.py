@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from . import command
 from .demo import demo
-from .experiment import CLASSES, ExperimentCommandLine
+from .experiment import Experiment
 from .reproduce import reproduce
 from .sweep import sweep
 from .verbs import adapt, bound, risk
@@ -15,7 +15,7 @@ VERBS = {"demo": demo, "reproduce": reproduce, "bound": bound, "risk": risk, "sw
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    command.run(ExperimentCommandLine, "meta-bounds", VERBS, args, **CLASSES)
+    command.run(Experiment.command_line, "meta-bounds", VERBS, args, **Experiment.classes)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,16 @@ import torch
 
 from . import figures
 from .claims import Claim, claims_table
+from .configured import quiet
 from .demo import NOISE, gradient_map_distance, sinusoid_claims
 from .evidence import NAMES, learner_claims, noise_study_claims, theory_claims
-from .experiment import Experiment, quiet
+from .experiment import Experiment
+from .results import write_result
 from .study import Record, mean_over_seeds, select
 from .sweep import TABLES, table
 from .tables import diabetes_tasks
 from .theory import Row, TheorySettings, polynomial_example
-from .tidy import write_csv, write_result
+from .tidy import write_csv
 from .verbs import adapt_to, learn_from_others
 
 SEEDS = (0, 1, 2, 3, 4)
@@ -62,7 +64,9 @@ def theory(out: Path, _: str) -> None:
         for i, claim in enumerate(claims)
     }
     shown = {name: tables[name] for name in ("noise", "samples", "chain", "exchange")}
-    write_result(out / "theory.json", "meta-bounds reproduce theory", SEEDS, claims, by_seed=repeated, tables=shown)
+    write_result(
+        out / "theory.json", "meta-bounds reproduce theory", claims, seeds=list(SEEDS), by_seed=repeated, tables=shown
+    )
     print(claims_table(claims))
     print(f"of {len(SEEDS)} seeds: " + ", ".join(f"{name} {found['holds']}" for name, found in repeated.items()))
 
@@ -89,8 +93,8 @@ def noise(out: Path, _: str) -> None:
     write_result(
         out / "novel_noise.json",
         "meta-bounds reproduce noise",
-        list(dict.fromkeys(experiment.data.seeds)),
         claims,
+        seeds=list(dict.fromkeys(experiment.data.seeds)),
         table=rows,
     )
     print(claims_table(claims))
@@ -121,7 +125,7 @@ def diabetes(out: Path, _: str) -> None:
             by_task = values.reshape(len(table_.names), 20).mean(1)
             spread = float(by_task.std() / len(by_task) ** 0.5)
             rows.append({"k": k, "estimator": name, "error": float(values.mean()), "stderr": spread})
-    write_result(out / "diabetes.json", "meta-bounds reproduce diabetes", range(20), [], table=rows)
+    write_result(out / "diabetes.json", "meta-bounds reproduce diabetes", [], seeds=list(range(20)), table=rows)
     print("| k | estimator | held-out mean squared error |\n|---|---|---|")
     for row in rows:
         print(f"| {row['k']} | {row['estimator']} | {row['error']:.0f} ± {row['stderr']:.0f} |")
@@ -150,7 +154,7 @@ def finish_study(
     rows = means(records, ("learner", "tasks", "shots", "noise"))
     write_csv(out / f"{name}.csv", rows)
     command = f"meta-bounds reproduce {name}" + " --data_dir DIR" * (name == "omniglot")
-    write_result(out / f"{name}.json", command, list(dict.fromkeys(data.seeds)), claims, table=rows)
+    write_result(out / f"{name}.json", command, claims, seeds=list(dict.fromkeys(data.seeds)), table=rows)
     middle = data.shots[1]
     figures.learners_figure(records, data.tasks, data.shots, at_noise, middle, what).savefig(out / f"{name}.png")
     print(markdown(records, data.tasks, data.shots, at_noise))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +15,10 @@ from pytorch_lightning import Trainer
 from torch.utils.data import DataLoader
 
 from .data import MetaData
-from .learners import LEARNERS, FeatureMAP, Learner, NetworkLearner, SingleTask
+from .feature_map import FeatureMAP
+from .learner import Learner
+from .learners import LEARNERS, NetworkLearner, SingleTask
+from .results import write_json
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,6 @@ def finish(
         made_with: all that decides the result, as text.
         out: folder of the learners' files; a killed study goes on where it stopped.
     """
-    out.mkdir(parents=True, exist_ok=True)
     path = out / f"{name}.json"
     if path.exists():
         saved = json.loads(path.read_text())
@@ -116,9 +117,7 @@ def finish(
         "seconds": round(time.perf_counter() - start, 1),
         "records": [asdict(record) for record in records],
     }
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(temporary, path)
+    write_json(path, content, indent=1)
     return records
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from . import figures
 from .claims import claims_table, exit_status, write_claims
+from .configured import one_thread
 from .evidence import (
     GRID,
     grid_claims,
@@ -20,7 +21,7 @@ from .evidence import (
     read_states,
     theorem_claims,
 )
-from .experiment import Experiment, one_thread
+from .experiment import Experiment
 from .fitted import theorem_check
 from .study import RunRecord
 from .tables import converged, logistic_fit, markdown, table
@@ -46,8 +47,8 @@ def demo(*, out: str = "runs/mli_landscapes", seed: int = 0, fast: bool = False,
     states = read_states(folder / "cells" / "optima.pt")
     batches = optima.data.training_batches(settings.rows, settings.batch_rows)
     with one_thread():
-        curves = optima_curves(optima.training.network, states, batches)
-        slice_ = plane_slice(optima.training.network, states, batches, settings.plane_points)
+        curves = optima_curves(optima.model.network, states, batches)
+        slice_ = plane_slice(optima.model.network, states, batches, settings.plane_points)
         theorem = theorem_check(experiment.theorem, seed)
 
     claims = [
@@ -87,7 +88,7 @@ def seeded(configs: Sequence[str], seed: int) -> Experiment:
         return experiment
     name = "model.init_args.seeds"
     shifted = {
-        cell: {**changed, name: [s + 1000 * seed for s in changed.get(name, experiment.training.hparams.seeds)]}
+        cell: {**changed, name: [s + 1000 * seed for s in changed.get(name, experiment.model.hparams.seeds)]}
         for cell, changed in experiment.settings.cells.items()
     }
     return experiment.with_settings({"study.cells": shifted})

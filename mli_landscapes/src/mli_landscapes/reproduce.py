@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy
-import pytorch_lightning
-import scipy
-import torch
-
 from . import figures
 from .claims import Claim, claims_table
+from .configured import one_thread
 from .evidence import (
     GRID,
     grafting_claims,
@@ -29,8 +22,9 @@ from .evidence import (
     theorem_claims,
     variant_claims,
 )
-from .experiment import Experiment, one_thread
+from .experiment import Experiment
 from .fitted import theorem_check
+from .results import rounded, write_result
 from .study import RunRecord, StudySettings
 from .tables import converged, logistic_fit, markdown, table
 
@@ -71,8 +65,8 @@ def digits(experiment: Experiment, out: Path) -> None:
     states = read_states(out / "cells" / "digits" / "optima.pt")
     batches = optima.data.training_batches(settings.rows, settings.batch_rows)
     with one_thread():
-        curves = optima_curves(optima.training.network, states, batches)
-        slice_ = plane_slice(optima.training.network, states, batches, settings.plane_points)
+        curves = optima_curves(optima.model.network, states, batches)
+        slice_ = plane_slice(optima.model.network, states, batches, settings.plane_points)
         theorem = theorem_check(experiment.theorem)
     claims = [
         *grid_claims(records, settings),
@@ -80,7 +74,7 @@ def digits(experiment: Experiment, out: Path) -> None:
         *optima_claims(curves),
         *theorem_claims(theorem),
     ]
-    write_result(out, "digits", experiment, records, claims)
+    write(out, "digits", experiment, records, claims)
     grid_figures(out, "digits", records, settings)
     figures.outward_figure(records).savefig(out / "digits_outward.png")
     figures.optima_figure(curves).savefig(out / "digits_optima.png")
@@ -91,7 +85,7 @@ def digits(experiment: Experiment, out: Path) -> None:
 def mnist(experiment: Experiment, out: Path) -> None:
     """The grid on MNIST images."""
     records = experiment.study(out / "cells" / "mnist", "mnist")
-    write_result(out, "mnist", experiment, records, grid_claims(records, experiment.settings))
+    write(out, "mnist", experiment, records, grid_claims(records, experiment.settings))
     grid_figures(out, "mnist", records, experiment.settings)
 
 
@@ -99,7 +93,7 @@ def cifar(experiment: Experiment, out: Path) -> None:
     """Residual networks in four variants on CIFAR-10 images."""
     settings = experiment.settings
     records = experiment.study(out / "cells" / "cifar", "cifar")
-    write_result(out, "cifar", experiment, records, variant_claims(records, settings))
+    write(out, "cifar", experiment, records, variant_claims(records, settings))
     figures.variants_figure(records, settings.converged, settings.delta).savefig(out / "cifar_curves.png")
 
 
@@ -107,7 +101,7 @@ def mechanisms(experiment: Experiment, out: Path) -> None:
     """Grafting, label noise, data-set size, initial scale, activation and depth, one at a time."""
     settings = experiment.settings
     records = experiment.study(out / "cells" / "mechanisms", "mechanisms")
-    write_result(out, "mechanisms", experiment, records, grafting_claims(records, settings))
+    write(out, "mechanisms", experiment, records, grafting_claims(records, settings))
     figures.mechanisms_figure(table(records, settings.converged, settings.delta), records).savefig(
         out / "mechanisms.png"
     )
@@ -131,35 +125,22 @@ def grid_figures(out: Path, name: str, records: Sequence[RunRecord], settings: S
     figures.distance_figure(counted, GRID, settings.delta, fit).savefig(out / f"{name}_distance.png")
 
 
-def write_result(
-    out: Path, name: str, experiment: Experiment, records: Sequence[RunRecord], claims: Sequence[Claim]
-) -> None:
+def write(out: Path, name: str, experiment: Experiment, records: Sequence[RunRecord], claims: Sequence[Claim]) -> None:
     """`out`/NAME.json and the tables on the terminal: what was measured, with which versions, seeds and command."""
     settings = experiment.settings
     rows = table(records, settings.converged, settings.delta)
     counted = converged([r for r in records if not r.cell.startswith("outward_")], settings.converged)
     fit = logistic_fit(counted, settings.delta)
+    command = f"mli-landscapes reproduce {name}"
+    command += {"mnist": " --mnist_dir DIR", "cifar": " --cifar_path PATH"}.get(name, "")
     content = {
-        "command": f"mli-landscapes reproduce {name}"
-        + {"mnist": " --mnist_dir DIR", "cifar": " --cifar_path PATH"}.get(name, ""),
         "converged": settings.converged,
         "delta": settings.delta,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "pytorch_lightning": pytorch_lightning.__version__,
-            "numpy": numpy.__version__,
-            "scipy": scipy.__version__,
-        },
-        "claims": [vars(claim) for claim in claims],
         "table": [asdict(row) for row in rows],
         "logistic": fit and asdict(fit),
         "runs": [run_summary(r) for r in records],
     }
-    out.mkdir(parents=True, exist_ok=True)
-    temporary = out / f"{name}.tmp"
-    temporary.write_text(json.dumps(rounded(content), indent=None, separators=(",", ":")) + "\n")
-    os.replace(temporary, out / f"{name}.json")
+    write_result(out / f"{name}.json", command, claims, ("scipy",), indent=None, **rounded(content, 4))
     print(markdown(rows))
     if fit is not None:
         print(
@@ -178,14 +159,3 @@ def run_summary(record: RunRecord) -> dict:
     """A record without its curves."""
     content = {k: v for k, v in asdict(record).items() if k not in ("alphas", "losses", "held_out")}
     return {**content, "final_loss": record.losses[-1] if record.losses else None}
-
-
-def rounded(value):
-    """All numbers to four digits; what is not finite as text, since JSON has no infinity."""
-    if isinstance(value, dict):
-        return {key: rounded(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(v) for v in value]
-    if isinstance(value, float):
-        return float(f"{value:.4g}") if numpy.isfinite(value) else str(value)
-    return value

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,6 +24,7 @@ from .curves import OutputCurve, chord_deviation, sample_curve
 from .distance import stacked_weight_distance
 from .gauss import gauss_length, total_turning
 from .interpolation import InterpolationResult, interpolate
+from .results import whole, write_json
 from .stack import NetworkStack
 from .states import snapshot
 from .training import Training
@@ -191,7 +191,6 @@ def finish(
         made_with: all that decides the result, as JSON; a file made with anything else is made again.
         out: folder of the cells' files.
     """
-    out.mkdir(parents=True, exist_ok=True)
     path = out / f"{cell}.json"
     made_with = json.loads(json.dumps(made_with, default=list))
     if path.exists():
@@ -204,14 +203,8 @@ def finish(
     make_trainer(callbacks=[snapshots] * keep).fit(training, datamodule=data)
     records = measure(cell, training.cpu(), data, settings)
     if keep:
-        write(out / f"{cell}.pt", lambda temporary: torch.save({"states": snapshots.states}, temporary))
+        with whole(out / f"{cell}.pt") as temporary:
+            torch.save({"states": snapshots.states}, temporary)
     content = {"made_with": made_with, "seconds": time.perf_counter() - start, "records": [asdict(r) for r in records]}
-    write(path, lambda temporary: temporary.write_text(json.dumps(content)))
+    write_json(path, content)
     return records
-
-
-def write(path: Path, how: Callable[[Path], Any]) -> None:
-    """Write a file by way of a temporary one."""
-    temporary = path.with_suffix(".tmp")
-    how(temporary)
-    os.replace(temporary, path)

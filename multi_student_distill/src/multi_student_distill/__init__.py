@@ -36,7 +36,7 @@ LAZY = {
     "DistillModule": "distill",
     "ConsistencyModule": "distill",
     "PairedDataset": "pairs",
-    "PartitionedDataModule": "data",
+    "PartitionedDataModule": "partitioned",
     "convert_edm_state_dict": "convert_edm",
     "load_denoiser": "denoisers",
     "save_denoiser": "denoisers",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from . import command
 from .demo import demo
-from .experiment import CLASSES, StudyCommandLine
+from .experiment import Experiment
 from .reproduce import reproduce
 from .verbs import bench, convert, distill, embed, evaluate, export_pipeline, generate, launch, pairs
 
@@ -26,7 +26,7 @@ VERBS = {
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    command.run(StudyCommandLine, "multi-student-distill", VERBS, args, **CLASSES)
+    command.run(Experiment.command_line, "multi-student-distill", VERBS, args, **Experiment.classes)
 
 
 if __name__ == "__main__":

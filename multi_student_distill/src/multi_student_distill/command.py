@@ -80,6 +80,10 @@ class CommandLine(LightningCLI):
         if verb and verb in parser.verbs:  # no model, no trainer
             raise SystemExit(parser.verbs[verb](**self.config[verb]))
 
+    def instantiate_trainer(self, **kwargs):
+        """Without a subcommand none until one is asked for: a config for GPUs can be read where there is none."""
+        return super().instantiate_trainer(**kwargs) if self.subcommand or kwargs else None
+
     def before_instantiate_classes(self):
         if self.subcommand not in (None, "fit") and self.config[self.subcommand].ckpt_path is None:
             self.parser.error("--ckpt_path is missing: the weights would be untrained")

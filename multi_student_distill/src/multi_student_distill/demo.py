@@ -12,10 +12,11 @@ from torch import Tensor
 
 from . import figures, measure
 from .claims import claims_table, exit_status, write_claims
+from .configured import one_thread
 from .denoisers import load_denoiser, student_path
 from .edm import edm_sampler
 from .evidence import cost_claim, digit_claims, speed_claims, toy_claims
-from .experiment import Experiment, one_thread
+from .experiment import Experiment
 from .step_noise import StepNoise
 from .study import seeds_of
 

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import multiprocessing
-import os
 import re
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback
-from tqdm import tqdm
 
-from .command import CommandLine, config_path
-from .data import PartitionedDataModule
+from .command import CommandLine
+from .configured import CLASSES, Configured, one_thread, quiet
 from .denoisers import load_denoiser, student_path
 from .edm import edm_sampler
 from .exporting import export
-from .files import write_json
 from .ledger import Ledger
 from .pairs import fingerprint, sample_pairs, write_pairs
+from .partitioned import PartitionedDataModule
+from .results import write_json
 from .study import StudySettings, chain, seeded, seeds_of
 from .training import StudentTraining
 
@@ -40,17 +35,6 @@ class StudyCommandLine(CommandLine):
         for of_data, of_model in LINKS.items():
             parser.link_arguments(f"data.{of_data}", f"model.init_args.{of_model}", apply_on="instantiate")
         parser.add_class_arguments(StudySettings, "study")
-
-
-CLASSES = {
-    "model_class": StudentTraining,
-    "datamodule_class": PartitionedDataModule,
-    "subclass_mode_model": True,
-    "subclass_mode_data": True,
-    "auto_configure_optimizers": False,
-    "seed_everything_default": 0,
-    "save_config_kwargs": {"overwrite": True},
-}
 
 
 class LossCurve(Callback):
@@ -77,38 +61,22 @@ class LossCurve(Callback):
         return found
 
 
-class Experiment:
-    """The model, data, trainer and study of one or more configs, the later over the earlier.
+class Experiment(Configured):
+    """The model, data, trainer and study of one or more configs, the later over the earlier."""
 
-    Args:
-        configs: names of packaged configs, or paths.
-        overrides: command-line arguments over them, such as `--trainer.max_steps=100`.
-    """
+    command_line = StudyCommandLine
+    classes = CLASSES | {"model_class": StudentTraining, "datamodule_class": PartitionedDataModule}
+    model: StudentTraining
+    data: PartitionedDataModule
 
     def __init__(self, configs: Sequence[str], overrides: Sequence[str] = ()):
-        self.configs, self.overrides = list(configs), list(overrides)
-        args = [f"--config={config_path(name)}" for name in configs] + list(overrides)
-        quiet()
-        self._cli = StudyCommandLine(run=False, args=args, save_config_callback=None, **CLASSES)
-        self.model: StudentTraining = self._cli.model
-        self.data: PartitionedDataModule = self._cli.datamodule
-        self.settings: StudySettings = self._cli.config_init.study
-
-    def trainer(self, callbacks: Sequence = ()):
-        """A new trainer with the config's settings."""
-        return self._cli.instantiate_trainer(callbacks=list(callbacks))
-
-    def with_settings(self, changed: Mapping[str, Any]) -> Experiment:
-        """The same experiment with some settings changed, by their dotted names; whole models and data come first."""
-        order = sorted(changed, key=lambda name: name not in ("model", "data"))
-        more = [f"--{n}={changed[n] if isinstance(changed[n], str) else json.dumps(changed[n])}" for n in order]
-        return Experiment(self.configs, [*self.overrides, *more])
+        quiet(".*lr_scheduler.step.*", ".*in eval mode at the start of training.*")
+        super().__init__(configs, overrides)
+        self.settings = self.section("study", StudySettings)
 
     def fingerprint(self) -> str:
         """A hash of all that decides the trained students."""
-        config = self._cli.config.as_dict()
-        decided = {key: config[key] for key in ("model", "data", "trainer", "seed_everything")}
-        return hashlib.sha256(json.dumps(decided, default=str, sort_keys=True).encode()).hexdigest()[:12]
+        return hashlib.sha256(super().fingerprint().encode()).hexdigest()[:12]
 
     # stages
 
@@ -178,21 +146,15 @@ class Experiment:
 
         What cells share comes first, so that no two of them train it.
         """
-        chosen = list(self.settings.cells) if cells is None else list(cells)
-        shared = [(self.configs, self.overrides, names, out) for names in self.shared_by(chosen)]
-        jobs = [
-            (self.configs, self.overrides, name, seed, out) for name in chosen for seed in seeds_of(self.settings, name)
-        ]
-        if self.settings.workers > 1:
-            context = multiprocessing.get_context("spawn")
-            with one_thread_each(), context.Pool(min(self.settings.workers, len(jobs))) as pool:
-                pool.map(share_elsewhere, shared, chunksize=1)
-                list(tqdm(pool.imap_unordered(finish_elsewhere, jobs), desc=title, unit="cell", total=len(jobs)))
-        else:
-            for job in shared:
-                share_elsewhere(job)
-            for job in tqdm(jobs, desc=title, unit="cell"):
-                finish_elsewhere(job)
+        chosen, workers = list(self.settings.cells) if cells is None else list(cells), self.settings.workers
+        shared = [({"wanted": names}, None, out) for names in self.shared_by(chosen)]
+        self.each("resolved", shared, workers, f"{title}: what they share", "teacher")
+        jobs = [(name, seed, out) for name in chosen for seed in seeds_of(self.settings, name)]
+        self.each("train_cell", jobs, workers, title, "cell")
+
+    def train_cell(self, name: str, seed: int, out: Path) -> None:
+        """`cell`, whose result is on disk."""
+        self.cell(name, seed, out)
 
     def shared_by(self, cells: Sequence[str]) -> list[list[str]]:
         """The placeholders in the cells' settings, those that need one teacher together, the teacher first."""
@@ -222,49 +184,3 @@ class Experiment:
             "seconds": sum(result["seconds"] for result in results),
             "curves": {result["stage"]: result["curve"] for result in results},
         }
-
-
-def share_elsewhere(job: tuple[list[str], list[str], list[str], Path]) -> None:
-    """What some placeholders stand for, in a process that has only the names of the configs."""
-    configs, overrides, placeholders, out = job
-    Experiment(configs, overrides).resolved({"wanted": placeholders}, None, out)
-
-
-def finish_elsewhere(job: tuple[list[str], list[str], str, int, Path]) -> None:
-    """One cell in a process that has only the names of the configs; the result is on disk."""
-    configs, overrides, name, seed, out = job
-    Experiment(configs, overrides).cell(name, seed, out)
-
-
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Processes started here compute with one thread; only their environment can say so before torch is loaded."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute with one thread for a while: small matrix products are slower with more, much so on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def quiet() -> None:
-    """Keep Lightning from announcing its devices once for each of many small trainings."""
-    for name in ("pytorch_lightning", "lightning_fabric", "pytorch_lightning.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    for message in (".*does not have many workers.*", ".*barebones.*", ".*LeafSpec.*", ".*lr_scheduler.step.*"):
-        warnings.filterwarnings("ignore", message=message)
-    warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")

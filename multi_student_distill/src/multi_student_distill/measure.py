@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .data import MixtureData, PartitionedDataModule
+from .data import MixtureData
 from .denoisers import load_denoiser, student_path
 from .edm import edm_sampler, one_step
 from .features import FeatureNetwork, stored_features
@@ -22,6 +22,7 @@ from .metrics import (
 )
 from .networks import parameter_count
 from .partition import Partition
+from .partitioned import PartitionedDataModule
 from .routing import ClassRouter, route
 from .step_noise import StepNoise
 

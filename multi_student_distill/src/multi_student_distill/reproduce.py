@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
-
-import numpy
-import pytorch_lightning
-import torch
 
 from . import figures
 from .claims import Claim, claims_table
+from .configured import one_thread
 from .demo import ENERGY, FD, densities, features_path, records, sample_rows, speed_record
 from .denoisers import load_denoiser, student_path
 from .evidence import (
@@ -27,8 +20,9 @@ from .evidence import (
     toy_claims,
     values,
 )
-from .experiment import Experiment, one_thread
+from .experiment import Experiment
 from .measure import teacher_record
+from .results import rounded, write_result
 
 DIGITS = {
     "digits_k1": "1 small student",
@@ -86,7 +80,7 @@ def digits(out: Path, _: str) -> None:
     claims = [*digit_claims(found), *study_claims(found), *speed_claims(speed["digits_k5"]), *same_size_speed(speed)]
     rows_of_table = table(found, ("fd", "cfd", "precision", "recall", "accuracy"))
     more = {"teacher": of_teacher, "latency": speed, "seconds": {r["cell"]: r["seconds"] for r in found}}
-    write_result(out, "digits", experiment, claims, rows_of_table, **more, curves=loss_curves(found))
+    write(out, "digits", experiment, claims, rows_of_table, **more, curves=loss_curves(found))
     lines = {
         "small, equal steps": {1: "digits_k1", 2: "digits_k2", 5: "digits_k5"},
         "small, equal compute": {1: "digits_k1", 2: "digits_k2_equal", 5: "digits_k5_equal"},
@@ -131,9 +125,7 @@ def toy(out: Path, _: str) -> None:
         panels = densities(experiment, shown, out)
     matched = [r for r in found if r["cell"].startswith("toy_k") and not r["cell"].endswith("equal")]
     claims = [*toy_claims(matched), *consistency_claims(found)]
-    write_result(
-        out, "toy", experiment, claims, table(found, ("energy", "histogram")), data=found[0]["histogram_of_data"]
-    )
+    write(out, "toy", experiment, claims, table(found, ("energy", "histogram")), data=found[0]["histogram_of_data"])
     figures.densities_figure(panels).savefig(out / "densities.png")
     lines = {
         "distribution matching": {k: f"toy_k{k}" for k in (1, 2, 4, 8)},
@@ -154,7 +146,7 @@ def pairs(out: Path, _: str) -> None:
     for cell in cells:
         kind, count, weight = cell.split("_")[1:]
         lines.setdefault(f"{'all pairs' if kind == 'shared' else 'own pairs'}, λ = {weight}", {})[int(count)] = cell
-    write_result(out, "pairs", experiment, [], table(found, ("fd", "cfd", "recall")))
+    write(out, "pairs", experiment, [], table(found, ("fd", "cfd", "recall")))
     figures.sweep_figure(found, lines, FD).savefig(out / "pairs.png")
 
 
@@ -169,43 +161,16 @@ def cifar(out: Path, path: str) -> None:
         where = features_path(experiment, out)
         of_teacher = teacher_record(teacher, experiment.data, where, settings.samples, settings.feature_steps)
     rows = table(found, ("fd", "cfd", "precision", "recall"))
-    write_result(out, "cifar", experiment, [], rows, teacher=of_teacher)
+    write(out, "cifar", experiment, [], rows, teacher=of_teacher)
 
 
 EXPERIMENTS: dict[str, Callable[[Path, str], None]] = {"digits": digits, "toy": toy, "pairs": pairs, "cifar": cifar}
 
 
-def write_result(
-    out: Path, name: str, experiment: Experiment, claims: Sequence[Claim], rows: Sequence[dict], **more
-) -> None:
-    """`out`/NAME.json and the tables on the terminal: what was measured, with which versions, seeds and command."""
-    content = {
-        "command": f"multi-student-distill reproduce {name}" + " --cifar_path PATH" * (name == "cifar"),
-        "seeds": experiment.settings.seeds,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "pytorch_lightning": pytorch_lightning.__version__,
-            "diffusers": version("diffusers"),
-            "numpy": numpy.__version__,
-        },
-        "claims": [vars(claim) for claim in claims],
-        "table": list(rows),
-        **more,
-    }
-    temporary = out / f"{name}.tmp"
-    temporary.write_text(json.dumps(rounded(content), separators=(",", ":")) + "\n")
-    os.replace(temporary, out / f"{name}.json")
+def write(out: Path, name: str, experiment: Experiment, claims: Sequence[Claim], rows: Sequence[dict], **more) -> None:
+    """`out`/NAME.json and the tables on the terminal: what was measured, at which seeds."""
+    command = f"multi-student-distill reproduce {name}" + " --cifar_path PATH" * (name == "cifar")
+    content = rounded({"seeds": experiment.settings.seeds, "table": rows, **more}, 4)
+    write_result(out / f"{name}.json", command, claims, ("diffusers",), indent=None, **content)
     print(markdown(rows))
     print(claims_table(claims))
-
-
-def rounded(value):
-    """All numbers to four digits; what is not finite as text, since JSON has no infinity."""
-    if isinstance(value, dict):
-        return {str(key): rounded(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(v) for v in value]
-    if isinstance(value, float):
-        return float(f"{value:.4g}") if numpy.isfinite(value) else str(value)
-    return value

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def load_stable_diffusion(folder: str | Path, subfolder_unet: str = "unet"):
         raise ValueError("Stable Diffusion needs the extra: pip install multi_student_distill[text]") from error
     own: dict[str, Any] = {"local_files_only": True}
     try:
-        unet = UNet2DConditionModel.from_pretrained(str(folder), subfolder=subfolder_unet, **own)
+        unet = UNet2DConditionModel.from_pretrained(str(folder), subfolder=subfolder_unet, **own, **how_to_load())
         text = CLIPTextModel.from_pretrained(str(folder), subfolder="text_encoder", **own).requires_grad_(False).eval()
         scheduler = DDPMScheduler.from_pretrained(str(folder), subfolder="scheduler", **own)
     except (OSError, ValueError, KeyError) as error:
@@ -170,13 +171,18 @@ class StableDiffusionDistillModule(DistillModule):
         return []
 
 
+def how_to_load() -> dict[str, bool]:
+    """Weights one by one where accelerate is installed, which diffusers recommends at every load where it is not."""
+    return {"low_cpu_mem_usage": find_spec("accelerate") is not None}
+
+
 def load_unet(folder: str | Path):
     """A UNet2DConditionModel with the weights of a folder, or newly initialised if it holds a config alone."""
     from diffusers import UNet2DConditionModel
 
     try:
         if any(Path(folder).glob("*.safetensors")):
-            return UNet2DConditionModel.from_pretrained(str(folder), local_files_only=True)
+            return UNet2DConditionModel.from_pretrained(str(folder), local_files_only=True, **how_to_load())
         return UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(str(folder), local_files_only=True))
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder}: no UNet2DConditionModel in it ({type(error).__name__})") from error

@@ -10,16 +10,17 @@ from safetensors.torch import save_file
 
 from . import measure
 from .captions import read_captions
+from .configured import quiet
 from .convert_edm import edm_denoiser, read_edm_pickle
-from .data import PartitionedDataModule
 from .denoisers import load_denoiser, save_denoiser, student_path
 from .edm import edm_sampler
-from .experiment import Experiment, quiet
+from .experiment import Experiment
 from .exporting import export
 from .features import FeatureNetwork, train_features
 from .launch import Job, launch_all, student_command
 from .metrics import frechet_distance, precision_recall
 from .pairs import fingerprint, sample_pairs, write_pairs
+from .partitioned import PartitionedDataModule
 
 
 def checkpoints(every: int) -> str:
@@ -262,7 +263,7 @@ def generate(pipeline: str, *, labels: list[int], out: str, seed: int = 0) -> in
 
     if not (Path(pipeline) / "model_index.json").is_file():
         raise ValueError(f"{pipeline}: no model_index.json in it; `multi-student-distill export` writes such folders")
-    pipe = MultiStudentPipeline.from_pretrained(pipeline)
+    pipe = MultiStudentPipeline.from_pretrained(pipeline, low_cpu_mem_usage=False)  # students are small
     found = pipe(labels, generator=torch.Generator().manual_seed(seed))
     Path(out).mkdir(parents=True, exist_ok=True)
     for number, (image, label, student) in enumerate(zip(found.images, labels, found.students.tolist(), strict=True)):

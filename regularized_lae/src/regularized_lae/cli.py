@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from . import command
 from .demo import demo
-from .experiment import CLASSES, ExperimentCommandLine
+from .experiment import Experiment
 from .reproduce import reproduce, sweep
 
 VERBS = {"demo": demo, "reproduce": reproduce, "sweep": sweep}
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    command.run(ExperimentCommandLine, "regularized-lae", VERBS, args, **CLASSES)
+    command.run(Experiment.command_line, "regularized-lae", VERBS, args, **Experiment.classes)
 
 
 if __name__ == "__main__":

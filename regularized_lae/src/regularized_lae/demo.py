@@ -53,7 +53,7 @@ def seeded(configs: Sequence[str], seed: int) -> Experiment:
     """The experiment with its seeds of initial weights shifted by `seed`."""
     experiment = Experiment(configs)
     if seed:
-        shifted = [s + 1000 * seed for s in experiment.stack.hparams.seeds]
+        shifted = [s + 1000 * seed for s in experiment.model.hparams.seeds]
         experiment = Experiment(configs, [f"--model.init_args.seeds={shifted}"])
     return experiment
 

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import matplotlib
-import numpy
-import pytorch_lightning
 import torch
 
 from . import figures
@@ -20,6 +14,7 @@ from .evidence import mean_and_error, scaling_claims, subspace_only
 from .experiment import Experiment
 from .metrics import haar_alignment
 from .recorder import Record
+from .results import write_result
 from .sweep import best_rate, budget, records_of
 
 ORDER = ("uniform", "nonuniform", "nested", "nested_sampled", "vae", "rag", "rag_balanced", "gha", "eigengame")
@@ -76,7 +71,7 @@ def write_sweep(out: Path, name: str, configs: Sequence[str], command: str) -> N
     claims = []
     if len(settings.thresholds) == 3:
         claims = [subspace_only(records, [k for k in settings.latents if k >= 5]), *scaling_claims(records, settings)]
-    write_result(out, name, command, experiment, rows(records, settings, methods), claims)
+    write(out, name, command, experiment, rows(records, settings, methods), claims)
     figures.steps_figure(
         records, list(settings.latents), [m for m in methods if m in figures.MARKERS], middle, budget(records)
     ).savefig(out / f"{name}_steps.png")
@@ -101,7 +96,7 @@ def mnist(out: Path, data_dir: str) -> None:
     settings, methods = experiment.settings, present(records)
     ends = final_states(records, methods, experiment)
     table = rows(records, settings, methods)
-    write_result(out, "mnist", "regularized-lae reproduce mnist --data_dir DIR", experiment, table, [], {"ends": ends})
+    write(out, "mnist", "regularized-lae reproduce mnist --data_dir DIR", experiment, table, [], ends=ends)
     figures.protocol_figure(records, methods, haar_alignment(settings.latents[0])).savefig(out / "mnist_curves.png")
     decoders = {
         figures.NAMES[m]: run.decoder[:, :10]
@@ -207,35 +202,12 @@ def residual(basis: torch.Tensor, samples: torch.Tensor) -> float:
     return float((samples - samples @ basis @ basis.mT).square().sum() / len(samples))
 
 
-def write_result(
-    out: Path,
-    name: str,
-    command: str,
-    experiment: Experiment,
-    table: list[dict],
-    claims: Sequence[Claim],
-    more: dict | None = None,
+def write(
+    out: Path, name: str, command: str, experiment: Experiment, table: list[dict], claims: Sequence[Claim], **more
 ) -> None:
-    """`out`/NAME.json: what was measured, with which versions, seeds and command."""
-    content = {
-        "command": command,
-        "seeds": list(experiment.stack.hparams.seeds),
-        "rates": list(experiment.stack.hparams.rates),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "pytorch_lightning": pytorch_lightning.__version__,
-            "numpy": numpy.__version__,
-            "matplotlib": matplotlib.__version__,
-        },
-        "claims": [vars(claim) for claim in claims],
-        "steps": table,
-        **(more or {}),
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    temporary = out / f"{name}.tmp"
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(temporary, out / f"{name}.json")
+    """`out`/NAME.json: what was measured, at which seeds and rates."""
+    grid = {"seeds": list(experiment.model.hparams.seeds), "rates": list(experiment.model.hparams.rates)}
+    write_result(out / f"{name}.json", command, claims, ("matplotlib",), **grid, steps=table, **more)
 
 
 def markdown(records: Sequence[Record], settings, methods: Sequence[str]) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from pytorch_lightning import Trainer
 
 from .data import PrincipalData
 from .recorder import Record, Recorder
+from .results import whole
 from .stack import ReferenceStack, Run, Stack
 
 
@@ -101,7 +101,6 @@ def finish(
         make_trainer: a new trainer with the config's settings and these callbacks.
         out: folder of the cells' files; a killed sweep goes on where it stopped.
     """
-    out.mkdir(parents=True, exist_ok=True)
     path = out / f"{cell.name}.pt"
     made_with = fingerprint(template, data, settings, make_trainer)
     if path.exists():
@@ -111,9 +110,8 @@ def finish(
     start = time.perf_counter()
     records = train_cell(cell, template, data, settings, make_trainer)
     content = {"made_with": made_with, "seconds": time.perf_counter() - start, "records": [asdict(r) for r in records]}
-    temporary = path.with_suffix(".tmp")
-    torch.save(content, temporary)
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        torch.save(content, temporary)
     return records
 
 

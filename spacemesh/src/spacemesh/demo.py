@@ -14,6 +14,7 @@ from . import figures
 from . import study as measure
 from .claims import claims_table, exit_status, write_claims
 from .cliques import clique_faces
+from .configured import one_thread
 from .data import ProceduralMeshes
 from .embedding import VertexEmbedding
 from .evidence import (
@@ -24,7 +25,7 @@ from .evidence import (
     random_claims,
     repair_claims,
 )
-from .experiment import Experiment, one_thread
+from .experiment import Experiment
 from .files import write_polygons
 from .halfedge import HalfedgeMesh
 from .repair import repair_mesh

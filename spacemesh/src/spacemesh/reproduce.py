@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-
-import diffusers
-import numpy
-import pytorch_lightning
-import scipy
-import torch
 
 from . import figures
 from . import study as measure
 from .claims import Claim, claims_table
 from .collection import CollectionTraining
+from .configured import one_thread
 from .demo import learned_rows, repair_rows
 from .embedding import EmbeddingSizes
 from .evidence import (
@@ -33,9 +25,10 @@ from .evidence import (
     repair_claims,
     seeds_claims,
 )
-from .experiment import Experiment, one_thread
+from .experiment import Experiment
 from .files import read_mesh
 from .fit import FitSettings, fit_mesh
+from .results import write_result
 
 
 def reproduce(experiment: str = "all", *, out: str = "runs/spacemesh-reproduce", meshes_dir: str = "") -> int:
@@ -67,7 +60,7 @@ def fit(out: Path, _: str) -> None:
         *random_claims(random),
     ]
     table = [{k: v for k, v in r.items() if k not in ("history", "decoded")} for r in fits]
-    write_result(out, "fit", experiment, claims, fits=table, distances=[drop(r, "curve") for r in distances])
+    write(out, "fit", experiment, claims, fits=table, distances=[drop(r, "curve") for r in distances])
     figures.fits_figure(fits).savefig(out / "fits.png")
     figures.distances_figure(distances, experiment.settings.dims).savefig(out / "distances.png")
 
@@ -89,7 +82,7 @@ def learn(out: Path, _: str) -> None:
         *repair_claims([record for records in repairs for record in records]),
     ]
     table = rows_by_family(learned + [record for records in wide for record in records])
-    write_result(out, "learn", experiment, claims, by_family=table)
+    write(out, "learn", experiment, claims, by_family=table)
     figures.scores_figure(learned + [record for records in wide for record in records]).savefig(out / "scores.png")
     first = experiment.cell("connectivity_0")
     with one_thread():
@@ -127,7 +120,7 @@ def generate(out: Path, _: str) -> None:
         lambda: measure.generated_records(vertices, model, generation.data, experiment.settings),
     )
     kept = [drop(r, "positions", "polygons", "true_positions", "true_polygons") for r in records]
-    write_result(out, "generate", experiment, generated_claims(records), generated=kept)
+    write(out, "generate", experiment, generated_claims(records), generated=kept)
     figures.generated_figure(records).savefig(out / "generated.png")
 
 
@@ -138,7 +131,7 @@ def collection(out: Path, _: str) -> None:
     if not isinstance(model, CollectionTraining):
         raise ValueError("the config collection must have a CollectionTraining")
     records = experiment.records("collection", cells, lambda: measure.collection_records(model, experiment.data))
-    write_result(out, "collection", experiment, collection_claims(records), meshes=records)
+    write(out, "collection", experiment, collection_claims(records), meshes=records)
 
 
 def meshes(out: Path, folder: str) -> None:
@@ -163,7 +156,7 @@ def meshes(out: Path, folder: str) -> None:
                         "steps": result.steps,
                     }
                 )
-    write_result(out, "meshes", None, fit_claims(records), fits=records)
+    write(out, "meshes", None, fit_claims(records), fits=records)
 
 
 EXPERIMENTS: dict[str, Callable[[Path, str], None]] = {
@@ -209,23 +202,9 @@ def markdown(rows: Sequence[dict]) -> str:
     return "\n".join(lines)
 
 
-def write_result(out: Path, name: str, experiment: Experiment | None, claims: Sequence[Claim], **tables) -> None:
-    """`out`/NAME.json with the command, the versions and the settings, and the claims on the terminal."""
-    content = {
-        "command": f"spacemesh reproduce {name}" + " --meshes_dir DIR" * (name == "meshes"),
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "pytorch-lightning": pytorch_lightning.__version__,
-            "diffusers": diffusers.__version__,
-            "numpy": numpy.__version__,
-            "scipy": scipy.__version__,
-        },
-        "settings": json.loads(experiment.fingerprint()) | {"study": asdict(experiment.settings)} if experiment else {},
-        "claims": [asdict(claim) for claim in claims],
-        **tables,
-    }
-    path = out / f"{name}.json"
-    path.with_suffix(".tmp").write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(path.with_suffix(".tmp"), path)
+def write(out: Path, name: str, experiment: Experiment | None, claims: Sequence[Claim], **tables) -> None:
+    """`out`/NAME.json, and the claims on the terminal."""
+    command = f"spacemesh reproduce {name}" + " --meshes_dir DIR" * (name == "meshes")
+    settings = experiment.described() | {"study": asdict(experiment.settings)} if experiment else {}
+    write_result(out / f"{name}.json", command, claims, ("diffusers", "scipy"), settings=settings, **tables)
     print(claims_table(claims))

@@ -53,6 +53,7 @@ class MeshTraining(LightningModule):
         self.save_hyperparameters()
         self.sizes = EmbeddingSizes(space, time, permutation, hole)
         self.connectivity = Connectivity()
+        self.connectivity.hole_bias.requires_grad_(hole > 0)  # DDP waits for the gradient of whatever is trained
         self.scores = nn.ModuleDict({name: MeanMetric() for name in ("edge_f1", "face_f1", "exact", "edge_manifold")})
 
     def vectors_of(self, batch: MeshBatch) -> tuple[Tensor, Tensor]:
