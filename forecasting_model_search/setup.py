@@ -29,7 +29,7 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        "test": ["pytest>=8", "ray[tune]>=2.40"],
+        "test": ["pytest>=8", "hypothesis>=6.100", "ray[tune]>=2.40"],
         "ray": ["ray[tune]>=2.40"],
         "postgresql": ["psycopg2-binary>=2.9"],
     },

@@ -24,7 +24,7 @@ setup(
         "matplotlib>=3.8",
         "tqdm>=4.66",
     ],
-    extras_require={"test": ["pytest>=8", "PyYAML>=6"]},
+    extras_require={"test": ["pytest>=8", "hypothesis>=6.100", "PyYAML>=6"]},
     entry_points={"console_scripts": ["regularized-lae = regularized_lae.cli:main"]},
     classifiers=[
         "Programming Language :: Python :: 3",

@@ -21,7 +21,7 @@ setup(
         "torchmetrics>=1.4",
         "diffusers>=0.30",
         "trimesh>=4.4",
-        "potpourri3d>=1.3",
+        "plyfile>=1.0",
         "numpy>=1.26",
         "scipy>=1.12",
         "matplotlib>=3.8",

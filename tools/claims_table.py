@@ -1,6 +1,6 @@
 """The terminal table of all claims.
 
-    python tools/claims_table.py [runs]
+python tools/claims_table.py [runs]
 """
 
 from __future__ import annotations

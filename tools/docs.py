@@ -1,6 +1,6 @@
 """Writes pages of every project's public names, from their docstrings.
 
-    python tools/docs.py [runs/docs]
+python tools/docs.py [runs/docs]
 """
 
 from __future__ import annotations

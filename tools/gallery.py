@@ -1,6 +1,6 @@
 """Builds runs/index.html: one self-contained page with every project's claims and figures.
 
-    python tools/gallery.py [runs]
+python tools/gallery.py [runs]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Runs one project, or one after the other, with the environment that `make setup` made.
 
-    python tools/run.py [--project X] [--venv .venv] VERB [-- ARGUMENTS]
+python tools/run.py [--project X] [--venv .venv] VERB [-- ARGUMENTS]
 """
 
 from __future__ import annotations

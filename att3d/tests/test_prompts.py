@@ -4,10 +4,10 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from att3d.data import PromptDataModule, PromptOrder
-from att3d.embeddings import EmbeddingCache
+from att3d.embeddings import EmbeddingCache, read_embedding
 from att3d.prompts import read_prompts
 from att3d.text import HashTokenEncoder, TextEncoder
 
@@ -86,6 +86,11 @@ def test_a_real_library_is_read(papers_data):
         ("a.yaml", "template: [", "not YAML"),
         ("a.yaml", "template: a {b}", "expected template, factors"),
         ("a.yaml", "template: a {b}\nfactors: {c: [x]}", "template has the fields b, factors give c"),
+        ("a.yaml", "template: [a]\nfactors: {b: [x]}", "expected text under template"),
+        ("a.yaml", "template: a {b\nfactors: {b: [x]}", "'a {b' is no template"),
+        ("a.yaml", "template: 'a {b:d}'\nfactors: {b: [x]}", "cannot be filled with the factors"),
+        ("a.yaml", FACTORS + "holdout: {rule: latin, modulus: 0}", "the holdout rule latin cannot take"),
+        ("a.yaml", FACTORS + "holdout: odd", "unknown holdout rule 'odd'"),
         ("a.yaml", FACTORS + "holdout: {rule: odd}", "unknown holdout rule 'odd', choose from none, latin"),
         ("a.yaml", FACTORS + "holdout: {rule: fraction, train: 2}", r"must be in \(0, 1\], got 2"),
         ("a.yaml", FACTORS + "holdout: {rule: explicit, prompts: [a cow]}", "'a cow' is none of the 9"),
@@ -122,6 +127,22 @@ def test_every_prompt_is_encoded_once_and_files_outlive_the_process(tmp_path):
     again = EmbeddingCache(Counting(), str(tmp_path))
     assert torch.equal(again(["a dog"])[0], first[1]) and again.encoder.calls == []
     assert torch.equal(load_file(cache.path("a cat"))["embedding"], first[0])
+
+
+@pytest.mark.parametrize(
+    ("tensors", "said"),
+    [
+        ({"other": torch.ones(3, 4)}, "not the embedding of a prompt"),
+        (
+            {"embedding": torch.full((3, 4), torch.nan)},
+            r"expected a finite embedding \(T, D\), got \(3, 4\)",
+        ),
+    ],
+)
+def test_kept_embeddings_that_are_none_are_refused(tmp_path, tensors, said):
+    save_file(tensors, tmp_path / "e.safetensors")
+    with pytest.raises(ValueError, match=rf"e.safetensors: {said}"):
+        read_embedding(tmp_path / "e.safetensors")
 
 
 def test_encoder_prompt_and_suffix_make_the_key():

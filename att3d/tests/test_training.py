@@ -223,6 +223,13 @@ def test_foreign_files_are_refused(model, tmp_path):
         load_model(edited(encoder={"class_path": "att3d.text.Nothing"}), ATT3D)
     with pytest.raises(ValueError, match="the weights do not fit the model"):
         load_model(edited(hidden=9), ATT3D)
+    with pytest.raises(ValueError, match=r"edited.pt: its model cannot be built"):
+        load_model(edited(hidden="many"), ATT3D)
+    with pytest.raises(ValueError, match=r"names the class 'os.path', which is not part of att3d"):
+        load_model(edited(hidden=[{"class_path": "os.path"}]), ATT3D)
+    torch.save(content | {"spec": "{}"}, tmp_path / "edited.pt")
+    with pytest.raises(ValueError, match=r"edited.pt: does not say how its model is built \(KeyError\)"):
+        load_model(tmp_path / "edited.pt", ATT3D)
 
 
 def test_impossible_settings_are_refused(prior):

@@ -183,11 +183,22 @@ def test_the_cache_knows_weights_and_images(tmp_path):
     assert not torch.equal(cache.extract(encoder, images), first)
     cache.extract(encoder, 255 - images)
     assert len(list((tmp_path / "cache").iterdir())) == 3
+    np.save(cache.path(encoder, images), np.full((20, 3), np.nan, np.float32))
+    with pytest.raises(ValueError, match=r"\.npy: finite features \(n, D\) expected, got \(20, 3\); remove it"):
+        cache.extract(encoder, images)
 
 
-def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path):
+FITS = {
+    "SimCLR": lambda: SimCLR(width=4, optimizer="lars", lr=0.1),
+    "attributes": lambda: SupervisedAttributes(8, width=4),
+    "episodes": lambda: ProtoNet(width=4),
+}
+
+
+@pytest.mark.parametrize("kind", FITS)
+def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path, kind):
     def run(folder, steps, resume=None):
-        model, module = SimCLR(width=4, optimizer="lars", lr=0.1), data()
+        model, module = FITS[kind](), data()
         torch.manual_seed(0)
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter, std=0.1)
@@ -215,6 +226,15 @@ class _StopAt(ModelCheckpoint):
     def on_train_batch_end(self, trainer, *_):
         if trainer.global_step >= self.steps:
             trainer.should_stop = True
+
+
+@pytest.mark.parametrize("kind", FITS)
+def test_a_loss_that_is_no_number_ends_the_run(kind):
+    model = FITS[kind]()
+    for parameter in model.parameters():
+        parameter.data.fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"step 0: the training loss is nan, .* lower model.init_args.lr"):
+        fit(model, data(), 2)
 
 
 def test_processes_get_batches_of_their_own():

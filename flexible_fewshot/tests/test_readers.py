@@ -277,6 +277,18 @@ def test_frozen_episodes_that_do_not_fit_the_data_are_refused(tmp_path):
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match="an image occurs twice"):
         read_episodes(path, table)
+    for key, value, said in (
+        ("shots", 0, "support must be 0 positives and some negatives"),
+        ("images", [], "there are 0"),
+        ("images", [[1]] * len(content["images"]), "must be lists of names"),
+    ):
+        path.write_text(json.dumps({**content, key: value}))
+        with pytest.raises(ValueError, match=rf"e.json: not a file of frozen episodes .*{said}"):
+            read_episodes(path, table)
+    content["episodes"][1]["context"] = ["nose"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="1 attributes are not in the data, such as 'nose'"):
+        read_episodes(path, table)
     for broken in (b"{}", b"[1]", b"\x00"):
         path.write_bytes(broken)
         with pytest.raises(ValueError, match="not a file of frozen episodes"):

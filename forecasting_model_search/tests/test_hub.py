@@ -315,6 +315,17 @@ def test_a_damaged_zoo_is_refused(tmp_path, change, said):
         SmallCNNZoo(folder)
 
 
+def test_weights_that_are_no_numbers_are_refused_by_row(tmp_path):
+    folder = zoo_folder(tmp_path)
+    weights = np.load(folder / "weights.npy", allow_pickle=False)
+    weights[3, 7] = np.nan
+    np.save(folder / "weights.npy", weights)
+    zoo = SmallCNNZoo(folder)
+    assert zoo.state(1)
+    with pytest.raises(ValueError, match=r"weights\.npy: row 3 has weights that are not finite numbers"):
+        zoo.state(3)
+
+
 def test_a_zoo_of_other_networks_is_refused(tmp_path):
     with pytest.raises(ValueError, match="row 1: tensors"):
         SmallCNNZoo(zoo_folder(tmp_path)).state(1, small_cnn(channels=3))

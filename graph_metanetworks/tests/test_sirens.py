@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from graph_metanetworks.contrastive import (
     INRContrastive,
@@ -156,3 +157,47 @@ def test_mnist_images_become_sirens(papers_data, tmp_path):
     assert data.target.shape == (12, 196) and float(data.signal.min()) >= 0 and float(data.signal.max()) <= 1
     with pytest.raises(FileNotFoundError, match="train-images-idx3-ubyte or train-images"):
         MNISTSirens(str(papers_data / "mnist"), "train", str(tmp_path)).setup()
+
+
+class Killed(Callback):
+    """The process ends after so many steps, in the middle of an epoch; what was saved by then is all that is left."""
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == 8:
+            raise KeyboardInterrupt
+
+
+FITS = {
+    "editing": lambda: INREditing(width=8, depth=1),
+    "contrastive": lambda: INRContrastive(width=8, depth=1),
+}
+
+
+@pytest.mark.parametrize("kind", FITS)
+@pytest.mark.parametrize("steps", [{"max_epochs": 2}, {"max_steps": 10}])
+def test_a_killed_fit_resumes_to_the_same_bits(data, kind, steps, tmp_path):
+    def fit(callbacks, **options):
+        module, silent = FITS[kind](), {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+        run = Trainer(accelerator="cpu", limit_val_batches=0, callbacks=callbacks, default_root_dir=tmp_path, **steps,
+                      **silent)  # fmt: skip
+        copy = DigitSirens(data.folder, 60, steps=60, val=10, test=10, batch_size=8)
+        run.fit(module, datamodule=copy, **options)
+        return module.state_dict()
+
+    def keep():
+        return ModelCheckpoint(tmp_path / "kept", save_last=True, every_n_train_steps=7, enable_version_counter=False)
+
+    whole = fit([])
+    with pytest.raises(SystemExit):
+        fit([keep(), Killed()])
+    resumed = fit([keep()], ckpt_path=tmp_path / "kept" / "last.ckpt", weights_only=True)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+@pytest.mark.parametrize("kind", FITS)
+def test_a_loss_that_is_no_number_ends_the_run(data, kind):
+    module = FITS[kind]()
+    for parameter in module.parameters():
+        parameter.data.fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"step 0: the training loss is nan, .* lower model.init_args.rate"):
+        trainer(max_steps=2, limit_val_batches=0).fit(module, datamodule=data)

@@ -218,3 +218,14 @@ def test_collated_nets_keep_their_labels_whatever_their_architecture():
 def test_resnet_18_has_its_known_number_of_parameters_and_edges():
     graph = build_parameter_graph(ResNet18(), torch.zeros(1, 3, 64, 64), style="paper")
     assert graph.num_parameters == 11_689_512 and graph.num_edges == 11_691_432
+
+
+@pytest.mark.parametrize("reader", ["gmn", "statnn"])
+def test_a_loss_that_is_no_number_ends_the_run(data, reader):
+    module = AccuracyPrediction(reader, width=8, depth=1)
+    for parameter in module.parameters():
+        parameter.data.fill_(torch.nan)
+    copy = ZooData(**data.hparams)
+    copy.parts = data.parts
+    with pytest.raises(ValueError, match=r"step 0: the training loss is nan, .* lower model.init_args.rate"):
+        quiet_trainer(max_steps=2, limit_val_batches=0).fit(module, datamodule=copy)

@@ -241,3 +241,17 @@ def test_bad_settings_are_refused(call, said):
 
 def test_every_learner_has_its_name():
     assert set(LEARNERS) == {"maml", "anil", "fine_tuned", "pooled", "single_task", "basis_map", "principal_map"}
+
+
+@pytest.mark.parametrize("kind", ["maml", "gradients"])
+def test_a_loss_that_is_no_number_ends_the_run(kind):
+    if kind == "maml":
+        data = SinusoidData([2], seeds=[0], novel_tasks=1)
+        learner = MAML(**shape_of(data), units=4, layers=2)
+        learner.weights[0].data.fill_(torch.nan)
+    else:
+        data = PolynomialHierarchy()
+        learner = GradientMAP(data.dim, data.count)
+        learner.thetas.data.fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"step 0: the training loss is nan, a finite one expected; lower"):
+        fitted(learner, data, 1)

@@ -382,6 +382,17 @@ def test_two_processes_with_half_batches_fit_as_one_process_with_whole_ones(conf
 # ---- callbacks
 
 
+def test_a_fit_that_ends_within_an_epoch_goes_on_there_to_the_same_bits(config, tmp_path):
+    options = ("--data.init_args.batch_size=16", "--model.init_args.optimizer=adam", "--trainer.max_epochs=-1")
+    every = "--trainer.callbacks.init_args.every_n_train_steps=1"
+    main(arguments(config, tmp_path / "whole", *options, every, "--trainer.max_steps=11"))
+    main(arguments(config, tmp_path / "half", *options, every, "--trainer.max_steps=6"))  # of four batches an epoch
+    path = f"--ckpt_path={last_checkpoint(tmp_path / 'half')}"
+    main(arguments(config, tmp_path / "half", *options, every, "--trainer.max_steps=11", path))
+    whole, resumed = saved(tmp_path / "whole")["state_dict"], saved(tmp_path / "half")["state_dict"]
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
 class Somebodys(LightningModule):
     """A module of another project: two inputs, batch norm, dropout, its own names and loss."""
 

@@ -212,6 +212,12 @@ def test_what_is_no_lmdb_is_refused(tmp_path):
     (tmp_path / "data.mdb").write_bytes(b"not an lmdb" * 100)
     with pytest.raises(ValueError, match="not an LMDB"):
         LMDBImages(tmp_path, (3, 8, 8), 3)
+    whole = (write_lmdb(tmp_path / "set") / "data.mdb").read_bytes()
+    (tmp_path / "data.mdb").write_bytes(whole[:-100])
+    with pytest.raises(
+        ValueError, match=rf"data\.mdb: expected {len(whole)} bytes by its header, got {len(whole) - 100}"
+    ):
+        LMDBImages(tmp_path, (3, 8, 8), 3)
 
 
 # safetensors, captions

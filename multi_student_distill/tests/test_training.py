@@ -290,3 +290,13 @@ def test_a_spec_builds_what_it_says(tmp_path):
     save_denoiser(tmp_path / "a.safetensors", spec.build(), spec)
     denoiser, found = load_denoiser(tmp_path / "a.safetensors")
     assert found == spec and type(denoiser).__name__ == "ConsistencyFunction"
+
+
+@pytest.mark.parametrize("kind", ["teacher", "distill"])
+def test_a_loss_that_is_no_number_ends_the_run(files, kind):
+    data = digits(files)
+    module = built(TeacherModule("mlp-8x1", **sizes(data)) if kind == "teacher" else distill(data, files), data)
+    for parameter in module.student.parameters():
+        parameter.data.fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"step 0: the training loss is nan, .* lower model.init_args.lr"):
+        fit(module, data, 2)

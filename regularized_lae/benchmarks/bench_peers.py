@@ -159,7 +159,7 @@ BASELINE = "scikit-learn PCA, covariance_eigh"
 
 
 def contend(name: str, path: Path, k: int, queue) -> None:
-    x, eigenvalues, axes = (np.load(path / f"{part}.npy") for part in ("x", "eigenvalues", "axes"))
+    x, eigenvalues, axes = (np.load(path / f"{part}.npy", allow_pickle=False) for part in ("x", "eigenvalues", "axes"))
     eigenvalues, axes = torch.from_numpy(eigenvalues), torch.from_numpy(axes)
     with PeakMemory() as memory:
         rows = CONTENDERS[name](x, eigenvalues, axes, k)

@@ -114,3 +114,13 @@ def test_a_fit_killed_half_way_resumes_to_the_same_bits(samples, tmp_path):
     resumed = run(samples, folder, *options, f"--ckpt_path={last_checkpoint(folder)}")
     assert resumed[2] == whole[2] == 119
     assert torch.equal(resumed[0], whole[0]) and torch.equal(resumed[1], whole[1])
+
+
+def test_a_fit_that_ends_within_an_epoch_goes_on_there_to_the_same_bits(samples, tmp_path):
+    options = ("--data.init_args.batch_size=50", "--model.init_args.optimizer=adam", "--trainer.max_epochs=-1")
+    every = "--trainer.callbacks.init_args.every_n_train_steps=1"
+    whole = run(samples, tmp_path / "whole", *options, every, "--trainer.max_steps=13")
+    run(samples, tmp_path / "half", *options, every, "--trainer.max_steps=7")  # of five batches an epoch
+    path = f"--ckpt_path={last_checkpoint(tmp_path / 'half')}"
+    resumed = run(samples, tmp_path / "half", *options, every, "--trainer.max_steps=13", path)
+    assert torch.equal(resumed[0], whole[0]) and torch.equal(resumed[1], whole[1])

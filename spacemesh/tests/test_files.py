@@ -6,7 +6,7 @@ import shapes
 import torch
 
 from spacemesh.errors import NotRepresentable
-from spacemesh.files import read_mesh, read_polygons, write_mesh, write_polygons
+from spacemesh.files import read_edges, read_mesh, read_polygons, write_mesh, write_polygons
 from spacemesh.manifold import manifold_report
 from spacemesh.polygons import canonical
 
@@ -79,6 +79,22 @@ def test_obj_corners_may_have_textures_and_normals(tmp_path):
     assert read_polygons(path)[1] == [[0, 1, 2]]
 
 
+@pytest.mark.parametrize("order", "<>")
+def test_binary_ply_is_read_in_either_order_whatever_else_it_holds(order, tmp_path):
+    name = {"<": "binary_little_endian", ">": "binary_big_endian"}[order]
+    lines = ["ply", f"format {name} 1.0", "comment made by hand", "element vertex 4", "property uchar red"]
+    lines += [f"property double {axis}" for axis in "xyz"] + ["element strip 1", "property list int float t"]
+    lines += ["element face 2", "property ushort group", "property list uchar int vertex_index", "end_header"]
+    x = np.arange(12.0).reshape(4, 3)
+    content = b"".join(b"\xff" + row.astype(f"{order}f8").tobytes() for row in x)
+    content += np.array([1], f"{order}i4").tobytes() + np.array([0.5], f"{order}f4").tobytes()
+    for face in ([0, 1, 2, 3], [3, 2, 1]):
+        content += b"\0\0" + bytes([len(face)]) + np.array(face, f"{order}i4").tobytes()
+    (tmp_path / "a.ply").write_bytes("\r\n".join([*lines, ""]).encode() + content)
+    vertices, faces = read_polygons(tmp_path / "a.ply")
+    assert np.array_equal(vertices, x) and faces == [[0, 1, 2, 3], [3, 2, 1]]
+
+
 def test_npz_is_read_by_its_two_arrays(tmp_path):
     np.savez(tmp_path / "1.npz", vertices=np.eye(3), facets=np.array([[0, 1, 2]]))
     assert read_polygons(tmp_path / "1.npz")[1] == [[0, 1, 2]]
@@ -111,12 +127,31 @@ def test_npz_is_read_by_its_two_arrays(tmp_path):
         ("a.obj", b"hello\n", "not a readable OBJ mesh"),
         ("a.ply", b"\x00\x01rubbish", "no header from ply to end_header"),
         ("a.ply", b"", "no header from ply to end_header"),
-        ("a.ply", (PLY + "0 0 0\n1 0 0\n").encode(), "4 lines announced after the header, the file has 2"),
+        ("a.ply", (PLY + "0 0 0\n1 0 0\n").encode(), "row 2: early end-of-file"),
         (
             "a.ply",
-            PLY.replace("ascii", "binary_little_endian").encode() + bytes(40),
-            "at least 49 bytes announced after the header, the file has 41",
+            PLY.replace("ascii", "binary_little_endian").encode() + bytes(36) + b"\x03\0\0",
+            "element 'face': row 0: .* early end-of-file",
         ),
+        ("a.ply", PLY.replace("vertex 3", "vertex many").encode(), "line 3: expected integer count"),
+        ("a.ply", PLY.replace("vertex 3", "vertex 99999999999").encode(), "99999999999 rows of vertex announced in"),
+        ("a.ply", PLY.replace("format ascii 1.0\n", "").encode() + b"0 0 0\n", "line 2: expected one of {format"),
+        (
+            "a.ply",
+            PLY.replace("float z", "float w").encode() + b"0 0 0\n" * 3 + b"3 0 1 2\n",
+            "with x, y and z, got x, y, w",
+        ),
+        (
+            "a.ply",
+            PLY.replace("_indices", "_colours").encode() + b"0 0 0\n" * 3 + b"3 0 1 2\n",
+            "expected faces with vertex_indices or vertex_index, got vertex_colours",
+        ),
+        (
+            "a.ply",
+            PLY.replace("element face", "element edge").encode() + b"0 0 0\n" * 3 + b"3 0 1 2\n",
+            "expected elements vertex and face, got vertex, edge",
+        ),
+        ("a.obj", b"v 0 0\nf 1\n", "not a readable OBJ mesh"),
         ("a.glb", b"glTF", "not a readable GLB mesh"),
         ("a.npz", b"PK", "not a readable NPZ mesh"),
     ],
@@ -167,3 +202,11 @@ def test_colours_on_some_faces_only_are_left_out(tmp_path):
     text = "OFF\n4 4 6\n0 0 0\n1 0 0\n0 1 0\n0 0 1\n3 0 2 1 255 0 0\n3 0 1 3\n3 1 2 3 7\n3 0 3 2\n"
     (tmp_path / "part.off").write_text(text)
     assert read_polygons(tmp_path / "part.off")[1] == [[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]]
+
+
+def test_edges_without_positions_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"edges.json: no such file"):
+        read_edges(tmp_path / "edges.json")
+    (tmp_path / "edges.json").write_text('{"edges": [[0, 1]]}')
+    with pytest.raises(ValueError, match=r"edges.json: expected JSON with positions and edges"):
+        read_edges(tmp_path / "edges.json")

@@ -3,6 +3,7 @@
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from spacemesh.batch import MeshBatch
 from spacemesh.collection import CollectionTraining
@@ -14,6 +15,7 @@ from spacemesh.families import shuffled
 from spacemesh.polygons import canonical
 from spacemesh.predictor import ConnectivityPredictor, PointCloudEncoder, nearest
 from spacemesh.schedule import one_cycle
+from spacemesh.soup import SoupTraining
 from spacemesh.spacetime import spacetime_sqdist
 from spacemesh.training import ConnectivityTraining
 
@@ -274,3 +276,56 @@ def test_what_cannot_be_generated_is_refused(batch):
         VertexDiffusion(**TINY).tokens(batch)
     with pytest.raises(ValueError, match=r"a mesh has .* vertices, the model 4 slots"):
         VertexDiffusion(**{**TINY, "slots": 4}).tokens(batch)
+
+
+FITS = {
+    "connectivity": lambda: ConnectivityTraining(**SMALL, jitter=0.01),
+    "collection": lambda: CollectionTraining(meshes=8, **SMALL),
+    "soup": lambda: SoupTraining(width=16),
+    "diffusion": lambda: VertexDiffusion(**TINY, rate=1e-2),
+}
+
+
+class Killed(pl.Callback):
+    """The process ends after so many steps, in the middle of an epoch; what was saved by then is all that is left."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("kind", FITS)
+def test_a_killed_fit_resumes_to_the_same_bits(kind, tmp_path):
+    def fit(callbacks, **options):
+        torch.manual_seed(0)
+        model = FITS[kind]()
+        data = ProceduralMeshes(families=["tori"], train=8, val=2, test=2, batch_size=4, cloud_points=30)
+        trainer(tmp_path, 7, limit_val_batches=0, callbacks=callbacks).fit(model, data, **options)
+        return {**model.state_dict(), **dict(enumerate(getattr(model, "average", model).state_dict().values()))}
+
+    def keep():
+        return ModelCheckpoint(tmp_path / "kept", save_last=True, every_n_train_steps=3, enable_version_counter=False)
+
+    whole = fit([])
+    with pytest.raises(SystemExit):
+        fit([keep(), Killed(5)])
+    resumed = fit([keep()], ckpt_path=tmp_path / "kept" / "last.ckpt", weights_only=True)
+    for one, other in zip(whole.values(), resumed.values(), strict=True):
+        assert all(map(torch.equal, one, other)) if isinstance(one, list) else same(one, other)
+
+
+def same(one, other):
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+@pytest.mark.parametrize("kind", FITS)
+def test_a_loss_that_is_no_number_ends_the_run(kind, tmp_path):
+    model = FITS[kind]()
+    next(model.parameters()).data.fill_(torch.nan)
+    next(p for p in reversed(list(model.parameters())) if p.ndim).data.fill_(torch.nan)
+    data = ProceduralMeshes(families=["tori"], train=4, val=2, test=2, batch_size=4, cloud_points=30)
+    with pytest.raises(ValueError, match=r"step 0: the training loss is nan, .* lower model.init_args.rate"):
+        trainer(tmp_path, 2, enable_checkpointing=False, limit_val_batches=0).fit(model, data)

@@ -41,16 +41,24 @@ def load_model(path: str | Path, of: type[SceneTraining], guidance: bool = False
         raise ValueError(f"{path}: not a checkpoint ({type(error).__name__})") from error
     if not isinstance(content, dict) or not {"spec", "state_dict"} <= set(content):
         raise ValueError(f"{path}: not a checkpoint of att3d")
-    described = json.loads(content["spec"])
+    try:
+        described = json.loads(content["spec"])
+        kind, settings = str(described["class_path"]), dict(described["init_args"])
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(f"{path}: does not say how its model is built ({type(error).__name__})") from error
     if class_of(path, described) is not of:
-        raise ValueError(f"{path}: holds a {described['class_path'].rpartition('.')[2]}, expected a {of.__name__}")
+        raise ValueError(f"{path}: holds a {kind.rpartition('.')[2]}, expected a {of.__name__}")
     if not guidance:
-        described["init_args"]["guidance"] = None
-    model = built(path, described, of)
+        settings["guidance"] = None
+    check_classes(path, settings)
+    try:
+        model = built(path, described | {"init_args": settings}, of)
+    except Exception as error:  # jsonargparse and networks raise many kinds for what are no arguments
+        raise ValueError(f"{path}: its model cannot be built ({str(error).partition(chr(10))[0]})") from error
     try:
         model.load_state_dict(content["state_dict"])
-    except RuntimeError as error:
-        raise ValueError(f"{path}: the weights do not fit the model ({str(error).splitlines()[0]})") from error
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: the weights do not fit the model ({str(error).partition(chr(10))[0]})") from error
     return model.eval()
 
 
@@ -69,6 +77,9 @@ def check_classes(path: Path, described: Any) -> None:
             class_of(path, described)
         for value in described.values():
             check_classes(path, value)
+    elif isinstance(described, list):
+        for value in described:
+            check_classes(path, value)
 
 
 def class_of(path: Path, described: dict) -> type:
@@ -77,5 +88,5 @@ def class_of(path: Path, described: dict) -> type:
         raise ValueError(f"{path}: names the class {described['class_path']!r}, which is not part of {__package__}")
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"{path}: names the class {described['class_path']!r}, which does not exist") from error

@@ -14,6 +14,21 @@ from torch import Tensor
 from .text import TextEncoder
 
 
+def read_embedding(path: Path) -> Tensor:
+    """The embedding (T, D) in a file.
+
+    Raises:
+        ValueError: it holds none, or one that is not finite.
+    """
+    try:
+        found = load_file(path)["embedding"]
+    except Exception as error:  # safetensors raises what the header brings about
+        raise ValueError(f"{path}: not the embedding of a prompt ({error}); remove it, it is made anew") from error
+    if found.ndim != 2 or not found.is_floating_point() or not bool(found.isfinite().all()):
+        raise ValueError(f"{path}: expected a finite embedding (T, D), got {tuple(found.shape)}; remove it")
+    return found
+
+
 class EmbeddingCache:
     """Embeddings (P, T, D) of prompts, each encoded once.
 
@@ -43,7 +58,7 @@ class EmbeddingCache:
     def _find(self, prompt: str, suffix: str) -> bool:
         key = self.key(prompt, suffix)
         if key not in self._known and self.folder and (path := self.path(prompt, suffix)).is_file():
-            self._known[key] = load_file(path)["embedding"]
+            self._known[key] = read_embedding(path)
         return key in self._known
 
     def _keep(self, prompt: str, suffix: str, embedding: Tensor) -> None:

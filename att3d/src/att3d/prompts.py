@@ -52,17 +52,25 @@ def read_prompts(source: str, train_share: float | None = None, split_seed: int 
     return by_fraction(path, library.prompts, {"train": train_share, "seed": split_seed})
 
 
+def text_of(path: Path) -> str:
+    """Raises ValueError: the file is not UTF-8 text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+
+
 def read_lines(path: Path) -> PromptLibrary:
     """One prompt a line, all to train on; empty lines are skipped."""
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line.strip() for line in text_of(path).splitlines()]
     return PromptLibrary(path.stem, checked(path, [line for line in lines if line], "lines"))
 
 
 def read_library(path: Path) -> PromptLibrary:
     """{"train": [...], "val": [...], "test": [...]}, or {NAME: [...]} with one list to train on."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+        content = json.loads(text_of(path))
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: not JSON ({error})") from error
     if not isinstance(content, dict) or not content:
         raise ValueError(f'{path}: expected an object such as {{"train": [...], "test": [...]}}')
@@ -109,28 +117,39 @@ def checked(path: Path, prompts: Any, key: str, empty: bool = False) -> tuple[st
 def read_factors(path: Path) -> PromptLibrary:
     """template: a string with {factor} fields; factors: {factor: [words]}; holdout: {rule: ..., ...}."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
+        content = yaml.safe_load(text_of(path))
+    except (yaml.YAMLError, TypeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"{path}: not YAML ({str(error).partition(chr(10))[0]})") from error
     if not isinstance(content, dict) or not {"template", "factors"} <= set(content) <= {
         "template", "factors", "holdout"
     }:  # fmt: skip
         raise ValueError(f"{path}: expected template, factors and perhaps holdout")
     template, factors = content["template"], content["factors"]
-    fields = [field for _, field, _, _ in string.Formatter().parse(template) if field]
-    if not isinstance(factors, dict) or set(fields) != set(factors):
+    if not isinstance(template, str) or not isinstance(factors, dict) or not all(isinstance(f, str) for f in factors):
+        raise ValueError(f"{path}: expected text under template, and lists by names under factors")
+    try:
+        fields = [field for _, field, _, _ in string.Formatter().parse(template) if field is not None]
+    except ValueError as error:
+        raise ValueError(f"{path}: {template!r:.60} is no template ({error})") from error
+    if set(fields) != set(factors) or not all(field.isidentifier() for field in fields):
         raise ValueError(f"{path}: template has the fields {', '.join(fields)}, factors give {', '.join(factors)}")
     lists = [checked(path, factors[name], name) for name in factors]
     places = list(product(*(range(len(words)) for words in lists)))
-    prompts = [
-        template.format(**{name: words[i] for name, words, i in zip(factors, lists, place, strict=True)})
-        for place in places
-    ]
-    rule = dict(content.get("holdout") or {"rule": "none"})
-    name = rule.pop("rule", None)
-    if name not in HOLDOUTS:
+    try:
+        prompts = [
+            template.format(**{name: words[i] for name, words, i in zip(factors, lists, place, strict=True)})
+            for place in places
+        ]
+    except (ValueError, LookupError, AttributeError) as error:
+        raise ValueError(f"{path}: {template!r:.60} cannot be filled with the factors ({error})") from error
+    rule = content.get("holdout") or {"rule": "none"}
+    name = rule.get("rule") if isinstance(rule, dict) else rule
+    if not isinstance(name, str) or name not in HOLDOUTS:
         raise ValueError(f"{path}: unknown holdout rule {name!r}, choose from {', '.join(HOLDOUTS)}")
-    return HOLDOUTS[name](path, prompts, rule | {"places": places})
+    try:
+        return HOLDOUTS[name](path, prompts, rule | {"places": places})
+    except (TypeError, ArithmeticError) as error:
+        raise ValueError(f"{path}: the holdout rule {name} cannot take {rule} ({error})") from error
 
 
 def split(path: Path, prompts: Sequence[str], held: Sequence[bool]) -> PromptLibrary:

@@ -45,6 +45,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path}: refused, since it holds more than tensors and plain values") from error
     if not isinstance(content, dict) or not {"state_dict", "hyper_parameters"} <= set(content):
         raise ValueError(f"{path}: expected a checkpoint of `fit` with state_dict and hyper_parameters")
+    state, hparams = content["state_dict"], content["hyper_parameters"]
+    if not isinstance(hparams, dict) or not isinstance(state, dict) or not all(isinstance(k, str) for k in state):
+        raise ValueError(f"{path}: state_dict and hyper_parameters must be dicts by names")
     return content
 
 
@@ -57,9 +60,12 @@ def load_encoder(path: str | Path) -> nn.Module:
     content = read_checkpoint(path)
     hparams = content["hyper_parameters"]
     state = {k.removeprefix("encoder."): v for k, v in content["state_dict"].items() if k.startswith("encoder.")}
-    if not state or "encoder" not in hparams:
+    if not state or not {"encoder", "width"} <= set(hparams):
         raise ValueError(f"{path}: holds no encoder; its tensors are {', '.join(list(content['state_dict'])[:5])} ...")
-    encoder = build_encoder(hparams["encoder"], hparams["width"])
+    try:
+        encoder = build_encoder(hparams["encoder"], hparams["width"])
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path}: {error}") from error
     load_weights(encoder, state, str(path))
     return encoder
 

@@ -14,6 +14,7 @@ from .anil import InnerLoopHead
 from .episodes import Episodes
 from .evaluation import EpisodeResult, accuracy
 from .features import extract
+from .finite import finite
 from .heads import mlp
 from .learning import Representation, as_float, channels_last
 from .matching_net import MatchingHead
@@ -55,7 +56,7 @@ class EpisodicLearner(Representation):
         logits = self.episode_logits(images[:, :n], labels, images[:, n:])
         loss = F.binary_cross_entropy_with_logits(logits, query_y.to(logits)) + self.penalty()
         self.log("train/loss", loss, prog_bar=True)
-        return loss
+        return finite(loss, self.global_step, "model.init_args.lr")
 
     def penalty(self) -> Tensor | float:
         """What is added to the loss."""

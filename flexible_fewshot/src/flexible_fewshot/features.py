@@ -57,7 +57,7 @@ class FeatureCache:
         """As `extract`, from the file if it is there."""
         path = self.path(encoder, images)
         if path.is_file():
-            return torch.from_numpy(np.load(path, allow_pickle=False))
+            return read_features(path)
         features = extract(encoder, images, batch)
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
@@ -65,6 +65,21 @@ class FeatureCache:
             np.save(stream, features.numpy(), allow_pickle=False)
         os.replace(temporary, path)
         return features
+
+
+def read_features(path: Path) -> Tensor:
+    """Features (n, D) that were kept.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        features = torch.from_numpy(np.load(path, allow_pickle=False))
+    except Exception as error:  # numpy raises many kinds for a damaged file
+        raise ValueError(f"{path}: not readable features ({error}); remove it, they are computed anew") from error
+    if features.ndim != 2 or not features.is_floating_point() or not bool(features.isfinite().all()):
+        raise ValueError(f"{path}: finite features (n, D) expected, got {tuple(features.shape)}; remove it")
+    return features
 
 
 def _as_float(images: Tensor) -> Tensor:

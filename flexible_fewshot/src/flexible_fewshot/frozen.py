@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +57,18 @@ def read_episodes(path: str | Path, table: AttributeTable) -> Episodes:
         names, shots, positives = content["images"], int(content["shots"]), int(content["query_positives"])
         contexts = tuple(tuple(e["context"]) for e in content["episodes"])
         support, query = (np.array([e[k] for e in content["episodes"]], dtype=np.int64) for k in ("support", "query"))
-    except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
+        for what, rows, first in (("support", support, shots), ("query", query, positives)):
+            if rows.ndim != 2 or not 0 < first < rows.shape[1]:
+                raise ValueError(f"{what} must be {first} positives and some negatives an episode, got {rows.shape}")
+            if rows.min() < 0 or rows.max() >= len(names):
+                raise ValueError(f"{what} names image {rows.min()} to {rows.max()}, there are {len(names)}")
+        if any(not isinstance(name, str) for group in (names, *contexts) for name in group):
+            raise ValueError("images and contexts must be lists of names")
+    except (ValueError, KeyError, TypeError, OverflowError, OSError, EOFError, zlib.error, RecursionError) as error:
         raise ValueError(f"{path}: not a file of frozen episodes ({error})") from error
+    unknown = sorted({name for context in contexts for name in context} - set(table.attributes))
+    if unknown:
+        raise ValueError(f"{path}: {len(unknown)} attributes are not in the data, such as {unknown[0]!r}")
     position = {name: i for i, name in enumerate(table.images)}
     missing = [name for name in names if name not in position]
     if missing:

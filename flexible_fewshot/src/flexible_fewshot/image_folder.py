@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -13,13 +15,24 @@ SPLITS = ("train", "val", "test")
 WORDS = {"1": 1, "0": 0, "-1": 0, "": -1, "?": -1, "true": 1, "false": 0, "yes": 1, "no": 0}
 
 
+def rows_of(stream: TextIO, path: Path) -> Iterator[list[str]]:
+    """The rows of a table of comma-separated values.
+
+    Raises:
+        ValueError: it is not one, or not in UTF-8; names the file.
+    """
+    try:
+        yield from csv.reader(stream, strict=True)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: expected a table of comma-separated values in UTF-8 ({error})") from error
+
+
 def read_attribute_csv(path: str | Path) -> dict[str, AttributeTable]:
     """A table for each split, from `image,split,ATTRIBUTE,...` with an optional column `identity`.
 
     Values are 1 or 0 (also true/false, yes/no, and -1 for 0); an empty one or ? is unknown. `image` is a path relative
-    to the
-    folder of pictures, `split` is train, val or test; without the column all images are in all three, for evaluation
-    only.
+    to the folder of pictures, `split` is train, val or test; without the column all images are in all three, for
+    evaluation only.
 
     Raises:
         FileNotFoundError: no such file.
@@ -29,7 +42,7 @@ def read_attribute_csv(path: str | Path) -> dict[str, AttributeTable]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; it should start with a line image,split,ATTRIBUTE,...")
     with path.open(encoding="utf-8", newline="") as stream:
-        rows = csv.reader(stream)
+        rows = rows_of(stream, path)
         header = [name.strip() for name in next(rows, [])]
         special = [name for name in ("image", "split", "identity") if name in header]
         attributes = [name for name in header if name not in special]

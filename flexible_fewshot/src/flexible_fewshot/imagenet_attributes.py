@@ -31,21 +31,25 @@ def read_imagenet_attributes(
     try:
         content = loadmat(path, squeeze_me=True, struct_as_record=False)["attrann"]
         images, labels, attributes = content.images, np.atleast_2d(content.labels), content.attributes
-        boxes = content.bboxes
-    except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError, OSError) as error:
+        names = [str(name) for name in np.atleast_1d(images)]
+        columns = [str(name) for name in np.atleast_1d(attributes)]
+        boxes = _sides(content.bboxes)
+    except Exception as error:  # scipy raises many kinds for a damaged file
         raise ValueError(
             f"{path}: expected a struct `attrann` with images, labels, attributes and bboxes "
             f"({type(error).__name__}: {error})"
         ) from error
-    names = [str(name) for name in np.atleast_1d(images)]
-    columns = [str(name) for name in np.atleast_1d(attributes)]
     if labels.shape != (len(names), len(columns)):
         raise ValueError(f"{path}: labels must be ({len(names)}, {len(columns)}), got {labels.shape}")
     if not np.isin(labels, (-1, 0, 1)).all():
         raise ValueError(f"{path}: labels must be -1, 0 or 1, got {labels[~np.isin(labels, (-1, 0, 1))][0]}")
-    boxes = _boxes(boxes, len(names), path)
+    if boxes.shape != (len(names), 4) or not np.isfinite(boxes).all():
+        raise ValueError(f"{path}: bboxes must be {len(names)} boxes of x1, x2, y1, y2, got {boxes.shape}")
     values = np.select([labels == 1, labels == -1], [1, 0], -1).astype(np.int8)
-    table = AttributeTable(tuple(names), tuple(columns), values)
+    try:
+        table = AttributeTable(tuple(names), tuple(columns), values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     synsets = np.array([name.partition("_")[0] for name in names])
     rows = {stage: [] for stage in ("train", "val", "test")}
     random = np.random.default_rng(seed)
@@ -58,11 +62,9 @@ def read_imagenet_attributes(
     return tables, dict(zip(names, boxes, strict=True))
 
 
-def _boxes(boxes, count: int, path: Path) -> np.ndarray:
+def _sides(boxes) -> np.ndarray:
     """(n, 4), from a struct array with x1, x2, y1, y2, or from an array."""
     boxes = np.atleast_1d(boxes)
     if boxes.dtype == object:
         boxes = np.array([[float(getattr(b, side)) for side in ("x1", "x2", "y1", "y2")] for b in boxes.ravel()])
-    if boxes.shape != (count, 4):
-        raise ValueError(f"{path}: bboxes must be {count} boxes of x1, x2, y1, y2, got {boxes.shape}")
     return boxes.astype(float)

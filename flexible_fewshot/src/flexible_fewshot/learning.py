@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from .augment import Augmentation
 from .encoders import build_encoder, pretrained_encoder
 from .evaluation import Standardizer, evaluate
+from .finite import finite
 from .heads import mlp
 from .losses import CONTRASTS
 from .optimizers import optimizer_with_schedule
@@ -79,7 +80,7 @@ class Representation(LightningModule):
         images, targets = batch
         loss = self.loss(as_float(images), targets)
         self.log("train/loss", loss, prog_bar=True)
-        return loss
+        return finite(loss, self.global_step, "model.init_args.lr")
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _) -> None:
         """Attributes of the validation group have no output of any head: only features are judged, at the end."""

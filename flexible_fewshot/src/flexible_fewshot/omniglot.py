@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch.nn import functional as F
 
 from .attributes import AttributeTable
@@ -30,12 +31,13 @@ def read_omniglot(data_dir: str | Path, size: int = 32, seed: int = 0, part: str
         FileNotFoundError: images_PART or strokes_PART (a zip file or folder) is missing.
         ValueError: a file that is not as it should be, or drawings and strokes that do not name each other.
     """
+    drawn, written = (_place(Path(data_dir), f"{kind}_{part}") for kind in ("images", "strokes"))
     images = dict(_files(Path(data_dir), f"images_{part}", ".png"))
     strokes = dict(_files(Path(data_dir), f"strokes_{part}", ".txt"))
     names = sorted(images)
     if names != sorted(strokes):
         lone = sorted(set(names) ^ set(strokes))[0]
-        raise ValueError(f"{data_dir}: drawings and strokes must name each other, but {lone} is only in one of the two")
+        raise ValueError(f"{drawn} and {written.name} must name each other, but {lone} is only in one of the two")
     characters = np.array([name.rpartition("/")[0] for name in names])
     kinds, of = np.unique(characters, return_inverse=True)
     order = np.random.default_rng(seed).permutation(len(kinds))
@@ -44,10 +46,10 @@ def read_omniglot(data_dir: str | Path, size: int = 32, seed: int = 0, part: str
         stage: np.flatnonzero(np.isin(of, order[a:b]))
         for stage, a, b in zip(("train", "val", "test"), ends, ends[1:], strict=False)
     }
-    measured = measure([parse_strokes(strokes[name], name) for name in names])
+    measured = measure([parse_strokes(strokes[name], f"{written}: {name}") for name in names])
     values = (measured > thresholds(measured[rows["train"]])).astype(np.int8)
     table = AttributeTable(tuple(names), tuple(MEASURES), values, of.astype(np.int64))
-    ink = torch.from_numpy(np.stack([_ink(images[name], name) for name in names])).float()[:, None]
+    ink = torch.from_numpy(np.stack([_ink(images[name], f"{drawn}: {name}") for name in names])).float()[:, None]
     pixels = (255 * F.adaptive_avg_pool2d(ink, size)).round().byte().expand(-1, 3, -1, -1)
     return {stage: (pixels[torch.from_numpy(r)], table.rows(r)) for stage, r in rows.items()}
 
@@ -69,6 +71,8 @@ def parse_strokes(content: bytes, name: str) -> Strokes:
             continue
         try:
             x, y, _ = (float(value) for value in word.split(","))
+            if not (math.isfinite(x) and math.isfinite(y)):
+                raise ValueError("not finite")
         except ValueError as error:
             raise ValueError(f"{name}, line {number}: expected x,y,t or START or BREAK, got {word[:40]!r}") from error
         points.append((x, -y))
@@ -77,6 +81,11 @@ def parse_strokes(content: bytes, name: str) -> Strokes:
     if not strokes:
         raise ValueError(f"{name}: holds no stroke")
     return strokes
+
+
+def _place(folder: Path, name: str) -> Path:
+    """The folder NAME, or the archive of it."""
+    return folder / name if (folder / name).is_dir() else folder / f"{name}.zip"
 
 
 def _files(folder: Path, name: str, suffix: str) -> Iterator[tuple[str, bytes]]:
@@ -94,7 +103,7 @@ def _files(folder: Path, name: str, suffix: str) -> Iterator[tuple[str, bytes]]:
                     if member.startswith(f"{name}/") and member.endswith(suffix):
                         count += 1
                         yield member.removeprefix(f"{name}/").removesuffix(suffix), opened.read(member)
-        except zipfile.BadZipFile as error:
+        except Exception as error:  # a damaged archive raises many kinds, by its kind of compression
             raise ValueError(f"{archive}: not a readable zip file; get it again from {SOURCE}") from error
     else:
         raise FileNotFoundError(f"{archive}: no such file, nor the folder {name}; get it from {SOURCE}")
@@ -107,7 +116,7 @@ def _ink(content: bytes, name: str) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(content)) as image:
             pixels = np.asarray(image.convert("L"))
-    except (UnidentifiedImageError, OSError) as error:
+    except Exception as error:  # Pillow's decoders raise many kinds
         raise ValueError(f"{name}: not a readable PNG image") from error
     if pixels.shape != (SIDE, SIDE):
         raise ValueError(f"{name}: expected {SIDE} x {SIDE} pixels, got {pixels.shape}")

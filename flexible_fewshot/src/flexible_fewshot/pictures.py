@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,9 +10,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
-
-# what Pillow raises on damaged files
-DAMAGES = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 
 Box = tuple[int, int, int, int]  # left, upper, right, lower
 
@@ -45,7 +40,7 @@ def read_pictures(
             with Image.open(file) as image:
                 box = crop(i, *image.size) if crop else centre_square(*image.size)
                 rgb = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR, box=box)
-        except DAMAGES as error:
+        except Exception as error:  # Pillow's decoders raise many kinds
             raise ValueError(f"{file}: not a readable image ({error})") from error
         images[i] = torch.from_numpy(np.array(rgb)).permute(2, 0, 1)
     return images

@@ -88,7 +88,9 @@ def read_simclr_resnet50(path: str | Path, width: int = 64) -> ResNet50:
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()
+    ):
         raise ValueError(f"{path}: expected a state dict of tensors, got {type(content).__name__}")
     encoder = ResNet50(width)
     own = encoder.state_dict()

@@ -65,11 +65,19 @@ class AttributeSplit:
         path = packaged.get(name, Path(name))
         if not path.is_file():
             raise ValueError(f"no split {name!r}: it is neither a file nor one of the packaged {', '.join(packaged)}")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (UnicodeDecodeError, ValueError, yaml.YAMLError) as error:
+            raise ValueError(f"{path}: not a YAML file ({str(error).partition(chr(10))[0]})") from error
         if not isinstance(content, dict) or not {"train", "test"} <= set(content) <= {"train", "val", "test"}:
             raise ValueError(f"{path}: expected lists under train, test and (optional) val, got {content!r:.80}")
+        if wrong := [key for key, value in content.items() if not isinstance(value, list)]:
+            raise ValueError(f"{path}: expected a list of names under {wrong[0]}, got {content[wrong[0]]!r:.80}")
         groups = {key: tuple(str(attribute) for attribute in value) for key, value in content.items()}
-        return cls(groups["train"], groups.get("val", groups["test"]), groups["test"])
+        try:
+            return cls(groups["train"], groups.get("val", groups["test"]), groups["test"])
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
     @classmethod
     def random(cls, names: Sequence[str], n_train: int, seed: int, n_val: int = 0) -> AttributeSplit:

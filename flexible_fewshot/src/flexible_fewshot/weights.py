@@ -9,9 +9,11 @@ def load_weights(module: nn.Module, state: dict[str, Tensor], where: str) -> Non
     """`load_state_dict` whose complaint is one line.
 
     Raises:
-        ValueError: a name is missing or unknown, or a shape differs.
+        ValueError: a name is missing or unknown, what is no tensor, or a shape differs.
     """
     own = module.state_dict()
+    if other := [name for name, value in state.items() if not isinstance(value, Tensor)]:
+        raise ValueError(f"{where}: {other[0]} is a {type(state[other[0]]).__name__}, expected a tensor")
     missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     shapes = [
         f"{name} is {tuple(state[name].shape)}, expected {tuple(own[name].shape)}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
 from scipy.io import loadmat
 
 from .attributes import AttributeTable
+from .image_folder import rows_of
 
 SOURCE = "the UT Zappos50K page, vision.cs.utexas.edu/projects/finegrained/utzap50k"
 FRACTIONS = (0.8, 0.1, 0.1)  # of products, for train, val and test
@@ -62,7 +62,7 @@ def _read_binary(path: Path) -> tuple[list[str], list[str], np.ndarray]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; get it from {SOURCE}")
     with path.open(encoding="utf-8", newline="") as stream:
-        rows = csv.reader(stream)
+        rows = rows_of(stream, path)
         header = next(rows, [])
         if len(header) < 2 or header[0].strip().upper() != "CID":
             raise ValueError(f"{path}, line 1: expected CID and names of attributes, got {','.join(header)[:60]!r}")
@@ -88,10 +88,9 @@ def _read_paths(path: Path, cids: list[str]) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; get it from {SOURCE}")
     try:
-        cells = loadmat(path, squeeze_me=True)["imagepath"]
-    except (ValueError, KeyError, TypeError, NotImplementedError, OSError) as error:
+        paths = [_text(cell) for cell in np.atleast_1d(loadmat(path, squeeze_me=True)["imagepath"])]
+    except Exception as error:  # scipy raises many kinds for a damaged file
         raise ValueError(f"{path}: expected a mat file with `imagepath` ({type(error).__name__}: {error})") from error
-    paths = [_text(cell) for cell in np.atleast_1d(cells)]
     if len(paths) != len(cids):
         raise ValueError(f"{path}: has {len(paths)} paths, but meta-data-bin.csv has {len(cids)} rows")
     by_stem = {path_.rpartition("/")[2].rpartition(".")[0]: path_ for path_ in paths}

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -131,7 +130,7 @@ class FolderStore(CheckpointStore):
         path = self.path(*place)
         try:
             return load_file(path)
-        except SafetensorError as error:
+        except Exception as error:  # safetensors raises what the header brings about
             raise ValueError(f"{path}: not a readable safetensors file ({error})") from error
 
 

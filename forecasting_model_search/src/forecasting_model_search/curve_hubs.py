@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from .hub import ModelHub
+from .reading import reading
 
 TASKSET_LOG = ("learning_rate", "epsilon", "l1", "l2", "linear_decay", "exponential_decay")
 LCBENCH_METRIC = "Train/val_balanced_accuracy"
@@ -20,10 +21,8 @@ LCBENCH_METRIC = "Train/val_balanced_accuracy"
 def read_json(path: Path, what: str) -> Any:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; {what}")
-    try:
+    with reading(path, "JSON"):
         return json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not JSON ({error})") from error
 
 
 def read_taskset(path: str | Path, split: str = "valid", diverged_above: float = 10.0) -> ModelHub:
@@ -46,14 +45,18 @@ def read_taskset(path: str | Path, split: str = "valid", diverged_above: float =
         try:
             configs.append({k: float(v) for k, v in entry["hp"].items()})
             losses.append([float(v) if v is not None else math.nan for v in entry[split]["loss"]])
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{path}: row {row} lacks 'hp' or the losses of {split!r} ({error})") from error
     check_lengths(losses, path)
     values = np.array(losses)
+    if not np.isfinite(values[:, 0]).any():
+        raise ValueError(f"{path}: no loss before training is finite")
     limit = diverged_above * float(np.nanmedian(values[:, 0]))
     scores = from_divergence(-values, ~np.isfinite(values) | (values > limit))
-    frame, log = pd.DataFrame(configs), [c for c in TASKSET_LOG if c in configs[0] and min(x[c] for x in configs) > 0]
-    return ModelHub(frame, scores[:, 1:], None, scores[:, 0], name=path.stem, log=log)
+    with reading(path, "the same hyperparameters in every row"):
+        frame = pd.DataFrame(configs)
+        log = [c for c in TASKSET_LOG if c in configs[0] and min(x[c] for x in configs) > 0]
+        return ModelHub(frame, scores[:, 1:], None, scores[:, 0], name=path.stem, log=log)
 
 
 def read_lcbench(path: str | Path, dataset: str, metric: str = LCBENCH_METRIC, epochs: int = 52) -> ModelHub:
@@ -63,6 +66,8 @@ def read_lcbench(path: str | Path, dataset: str, metric: str = LCBENCH_METRIC, e
     """
     path = Path(path)
     content = read_json(path, "expected LCBench's JSON of logs")
+    if not isinstance(content, dict) or not all(isinstance(found, dict) for found in content.values()):
+        raise ValueError(f"{path}: expected configurations by data set")
     if dataset not in content:
         raise ValueError(f"{path}: no data set {dataset!r}, it has {', '.join(sorted(content))}")
     configs, curves = [], []
@@ -72,13 +77,16 @@ def read_lcbench(path: str | Path, dataset: str, metric: str = LCBENCH_METRIC, e
             curves.append([float(v) / 100 for v in entry["log"][metric]][:epochs])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: configuration {name} of {dataset} lacks config or {metric} ({error})") from error
+    if not curves:
+        raise ValueError(f"{path}: {dataset} has no configurations")
     check_lengths(curves, path)
-    frame = pd.DataFrame(configs)
-    frame = frame[[c for c in frame if frame[c].nunique() > 1]]
     values = np.array(curves)
     scores = from_divergence(values, ~np.isfinite(values))
-    log = [c for c in ("learning_rate", "weight_decay", "batch_size", "max_units") if c in frame]
-    return ModelHub(frame, scores[:, 1:], None, scores[:, 0], name=f"lcbench-{dataset}", log=log)
+    with reading(path, f"the same hyperparameters in every configuration of {dataset}"):
+        frame = pd.DataFrame(configs)
+        frame = frame[[c for c in frame if frame[c].nunique() > 1]]
+        log = [c for c in ("learning_rate", "weight_decay", "batch_size", "max_units") if c in frame]
+        return ModelHub(frame, scores[:, 1:], None, scores[:, 0], name=f"lcbench-{dataset}", log=log)
 
 
 def check_lengths(curves: Sequence[Sequence[float]], path: Path) -> None:

@@ -98,10 +98,10 @@ def load_parameters(path: str | Path) -> dict[str, Tensor]:
         raise ValueError(f"{path}: no such file")
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
-        state = content["state_dict"]
+        state = content["state_dict"].items()
+        parameters = {name.removeprefix("gp."): t for name, t in state if name.startswith("gp.")}
     except Exception as error:  # torch.load raises what its unpickler meets
         raise ValueError(f"{path}: not a checkpoint of a surrogate ({type(error).__name__})") from error
-    parameters = {name.removeprefix("gp."): t for name, t in state.items() if name.startswith("gp.")}
-    if not parameters:
+    if not parameters or not all(isinstance(t, Tensor) for t in parameters.values()):
         raise ValueError(f"{path}: not a checkpoint of a surrogate")
     return parameters

@@ -131,7 +131,10 @@ def race(
         The epochs of this call, in order.
     """
     if state_file is not None and Path(state_file).is_file():
-        searcher.load_state_dict(torch.load(state_file, weights_only=True))
+        try:
+            searcher.load_state_dict(torch.load(state_file, weights_only=True))
+        except Exception as error:  # torch.load raises what its unpickler meets
+            raise ValueError(f"{state_file}: not the state of such a search ({error}); remove it") from error
         for config_id in list(searcher.pending):  # whoever worked on these was stopped
             searcher.release(config_id)
     trace = Trace([], [], [])

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ from torch import nn
 
 from .checkpoints import CheckpointStore
 from .hub import ModelHub, accuracies, check_configs
+from .reading import reading
 from .weights import State
 
 SCORE = "test_accuracy"
@@ -62,9 +62,11 @@ def load_pt(path: Path) -> dict[str, torch.Tensor]:
     """A state dict of tensors, never unpickling anything else."""
     try:
         weights = torch.load(path, weights_only=True, map_location="cpu")
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+    except Exception as error:  # torch.load raises what its unpickler meets
         raise ValueError(f"{path}: not a state dict of tensors ({type(error).__name__})") from error
-    if not isinstance(weights, Mapping) or not all(isinstance(v, torch.Tensor) for v in weights.values()):
+    if not isinstance(weights, Mapping) or not all(
+        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in weights.items()
+    ):
         raise ValueError(f"{path}: expected a state dict of tensors, got {type(weights).__name__}")
     return dict(weights)
 
@@ -77,11 +79,9 @@ def read_results(path: Path, first: int, score: str = SCORE) -> tuple[list[float
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file; a hub has one results file a configuration")
-    try:
+    with reading(path, "JSON"):
         records = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON ({error})") from error
-    if not isinstance(records, list) or not records:
+    if not isinstance(records, list) or not records or not all(isinstance(record, dict) for record in records):
         raise ValueError(f"{path}: expected a list of at least one epoch")
     scores, tests = [], []
     for number, record in enumerate(records):
@@ -89,8 +89,12 @@ def read_results(path: Path, first: int, score: str = SCORE) -> tuple[list[float
             raise ValueError(f"{path}: record {number} is of epoch {record.get('epoch')}, expected {first + number}")
         if score not in record:
             raise ValueError(f"{path}: record {number} has no {score!r}, only {', '.join(record)}")
-        scores.append(math.nan if record[score] is None else float(record[score]))
-        tests.append(math.nan if record.get(SCORE) is None else float(record[SCORE]))
+        with reading(path, f"numbers in record {number}"):
+            scores.append(math.nan if record[score] is None else float(record[score]))
+            tests.append(math.nan if record.get(SCORE) is None else float(record[SCORE]))
+    known = np.isfinite(scores)
+    if known.any() and not known[: int(np.flatnonzero(known)[-1]) + 1].all():
+        raise ValueError(f"{path}: record {int(np.flatnonzero(~known)[0])} has no score, but later ones have")
     return scores, tests
 
 
@@ -145,6 +149,8 @@ def read_pretrained_hub(
     for i, start in enumerate(configs.get("pretrained_index", ())):
         if (path := folder / f"start_{start}.pt").is_file():
             paths[i, 0] = path
+    if unnamed := [i for i in range(len(configs)) if i not in names]:
+        raise ValueError(f"{folder}: no checkpoint names the architecture of row {unnamed[0]} of hyperparameters.csv")
     configs["architecture"] = [names[i] for i in range(len(configs))]
     return assembled(folder, configs, curves, tests, paths, architectures)
 
@@ -153,9 +159,13 @@ def read_configs(path: Path) -> pd.DataFrame:
     """hyperparameters.csv, in the order of hp_index, which is left out."""
     if not path.is_file():
         raise ValueError(f"{path}: no such file; it lists the configurations, with a column hp_index")
-    frame = pd.read_csv(path)
+    with reading(path, "a table of comma-separated values"):
+        frame = pd.read_csv(path)
+        numbers = sorted(frame["hp_index"]) if "hp_index" in frame else list(range(len(frame)))
+    if not len(frame):
+        raise ValueError(f"{path}: no configurations")
     if "hp_index" in frame:
-        if sorted(frame["hp_index"]) != list(range(len(frame))):
+        if numbers != list(range(len(frame))):
             raise ValueError(f"{path}: expected hp_index from 0 to {len(frame) - 1}, each once")
         frame = frame.sort_values("hp_index").drop(columns="hp_index").reset_index(drop=True)
     check_configs(frame, str(path))
@@ -168,7 +178,8 @@ def all_curves(files: list[Path], first: int, score: str, percent: bool) -> tupl
     lengths = [len(scores) for scores, _ in found]
     if len(set(lengths)) > 1:
         odd = next(k for k, n in enumerate(lengths) if n != lengths[0])
-        raise ValueError(f"{files[odd]}: {lengths[odd]} epochs, the configurations before it have {lengths[0]}")
+        before = f"the configurations before it have {lengths[0]}, as {files[0].name} says"
+        raise ValueError(f"{files[odd]}: {lengths[odd]} epochs, {before}")
     scale = 100 if percent else 1
     curves, tests = (np.array([pair[k] for pair in found]) / scale for k in (0, 1))
     for k, row in enumerate(curves):
@@ -190,17 +201,21 @@ def assembled(folder, configs, curves, tests, paths, architectures) -> ModelHub:
     )
     if unknown := set(names.values()) - set(architectures):
         raise ValueError(
-            f"{folder}: networks of unknown architectures {', '.join(sorted(unknown))}: give their modules"
+            f"{folder}: networks of unknown architectures {', '.join(sorted(map(str, unknown)))}, named in "
+            "hyperparameters.csv or by the checkpoints: give their modules"
         )
     store = OfficialStore(paths, architectures, names)
     log = [c for c in ("lr", "learning_rate", "wd", "weight_decay") if c in configs]
     starts = np.full(len(configs), math.nan)
     if (extra := folder / "starts.json").is_file():  # scores before training, ours
-        starts = np.array([math.nan if v is None else v for v in json.loads(extra.read_text())], dtype=float)
+        with reading(extra, "a list of scores before training"):
+            starts = np.array([math.nan if v is None else v for v in json.loads(extra.read_text())], dtype=float)
+        if starts.shape != (len(configs),):
+            raise ValueError(f"{extra}: expected {len(configs)} scores, one a configuration, got {starts.shape}")
     features = configs.drop(columns=[c for c in ("pretrained_index", "start") if c in configs])
-    space = ModelHub(features, curves, log=log).space if not features.duplicated().any() else None
-    hub = ModelHub(configs, curves, store, starts, space, tests, folder.name, log)
-    return hub
+    with reading(folder / "hyperparameters.csv", "configurations of a search space"):
+        space = ModelHub(features, curves, log=log).space if not features.duplicated().any() else None
+        return ModelHub(configs, curves, store, starts, space, tests, folder.name, log)
 
 
 def write_hub(hub: ModelHub, folder: str | Path, layout: str = "simple", dataset: str = "digits") -> None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import ast
 import itertools
+import math
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+
+from .reading import reading
 
 FINAL_STEP = 86
 
@@ -39,7 +42,7 @@ class SmallCNNZoo:
     """
 
     def __init__(self, folder: str | Path):
-        folder = Path(folder)
+        self.folder = folder = Path(folder)
         for name in ("weights.npy", "layout.csv"):
             if not (folder / name).is_file():
                 raise ValueError(
@@ -48,20 +51,33 @@ class SmallCNNZoo:
         metrics = next((folder / n for n in ("metrics.csv.gz", "metrics.csv") if (folder / n).is_file()), None)
         if metrics is None:
             raise ValueError(f"{folder / 'metrics.csv.gz'}: no such file; it describes each row of weights.npy")
-        self.metrics, layout = pd.read_csv(metrics), pd.read_csv(folder / "layout.csv")
-        self.weights = np.load(folder / "weights.npy", mmap_mode="r", allow_pickle=False)
+        with reading(metrics, "a table of comma-separated values"):
+            self.metrics = pd.read_csv(metrics)
+        with reading(folder / "layout.csv", "a table of comma-separated values"):
+            layout = pd.read_csv(folder / "layout.csv")
+        with reading(folder / "weights.npy", "an array of numbers"):
+            self.weights = np.load(folder / "weights.npy", mmap_mode="r", allow_pickle=False)
+        found = self.weights
+        if found.ndim != 2 or found.dtype.kind != "f":
+            raise ValueError(
+                f"{folder / 'weights.npy'}: expected a matrix of floats, got {found.shape} of {found.dtype}"
+            )
         if missing := {"varname", "start_idx", "end_idx", "shape"} - set(layout):
             raise ValueError(f"{folder / 'layout.csv'}: lacks the columns {', '.join(sorted(missing))}")
         if missing := {"step", "test_accuracy"} - set(self.metrics):
             raise ValueError(f"{metrics}: lacks the columns {', '.join(sorted(missing))}")
         if len(self.metrics) != len(self.weights):
             raise ValueError(f"{metrics}: {len(self.metrics)} rows for {len(self.weights)} rows of weights.npy")
-        self.tensors = [
-            (r.varname, int(r.start_idx), int(r.end_idx), tuple(ast.literal_eval(str(r.shape))))
-            for r in layout.itertuples()
-        ]
+        if not all(pd.api.types.is_numeric_dtype(self.metrics[name]) for name in ("step", "test_accuracy")):
+            raise ValueError(f"{metrics}: expected numbers in the columns step and test_accuracy")
+        with reading(folder / "layout.csv", "names, places and shapes of tensors"):
+            self.tensors = [
+                (str(r.varname), int(r.start_idx), int(r.end_idx), tuple(map(int, ast.literal_eval(str(r.shape)))))
+                for r in layout.itertuples()
+            ]
         for name, start, end, shape in self.tensors:
-            if end - start != int(np.prod(shape)) or end > self.weights.shape[1]:
+            negative = start < 0 or min(shape, default=0) < 1
+            if negative or end - start != math.prod(shape) or end > self.weights.shape[1]:
                 raise ValueError(
                     f"{folder / 'layout.csv'}: {name} from {start} to {end} does not hold a tensor of {shape}"
                 )
@@ -78,6 +94,8 @@ class SmallCNNZoo:
     def state(self, row: int, model: nn.Module | None = None) -> dict[str, Tensor]:
         """The weights of a row under the names of `model`, `small_cnn()` if not given."""
         flat = torch.from_numpy(np.array(self.weights[row], dtype=np.float32))
+        if not bool(flat.isfinite().all()):
+            raise ValueError(f"{self.folder / 'weights.npy'}: row {row} has weights that are not finite numbers")
         model = model or small_cnn()
         kernels, biases = [], []
         for name, start, end, shape in self.tensors:

@@ -11,6 +11,7 @@ from scipy.stats import kendalltau
 from torch import Tensor, nn
 
 from .baselines import DMC, DeepSetsMetanet, StatNN
+from .finite import finite
 from .metanet import InvariantMetanet
 from .schedule import one_cycle
 from .zoo_data import LabelledNets
@@ -81,7 +82,7 @@ class AccuracyPrediction(LightningModule):
         loss = self.loss(batch)
         if self.trainer.logger:
             self.log("train/loss", loss, batch_size=len(batch.accuracy))
-        return loss
+        return finite(loss, self.global_step, "model.init_args.rate")
 
     def error(self, batch: LabelledNets) -> Tensor:
         """Squared error of each net's prediction, (B,)."""

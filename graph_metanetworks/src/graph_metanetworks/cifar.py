@@ -36,7 +36,8 @@ def read_cifar(path: str | Path, part: str = "train", count: int | None = None) 
         if (folder / BATCHES[part][0]).is_file():
             return np.concatenate([_read_batch(folder / name) for name in BATCHES[part]])[:count]
     pictures = _from_zip(path, part) if path.is_file() else _from_folder(path, part)
-    found = [_decoded(name, content) for name, content in _taken_in_turn(pictures, count)]
+    where = f"{path}: " if path.is_file() else ""  # a picture in a folder has its path in its name
+    found = [_decoded(where + name, content) for name, content in _taken_in_turn(pictures, count)]
     if not found:
         raise FileNotFoundError(
             f"{path}: {BATCHES[part][0]}, or pictures in {part}/CLASS/ expected; the binary version of CIFAR-10 is at "
@@ -81,14 +82,14 @@ def _from_folder(path: Path, part: str) -> dict[str, list]:
 def _from_zip(path: Path, part: str) -> dict[str, list]:
     try:
         archive = zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
         raise ValueError(f"{path}: a folder or a zip archive of pictures expected ({error})") from error
 
     def reader(name: str):
         def read() -> bytes:
             try:
                 return archive.read(name)
-            except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError) as error:
+            except Exception as error:  # a damaged archive raises many kinds, by its kind of compression
                 raise ValueError(f"{path}: {name} cannot be read ({error})") from error
 
         return read
@@ -100,7 +101,7 @@ def _decoded(name: str, content: bytes) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(content)) as image:
             pixels = np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's decoders raise many kinds
         raise ValueError(f"{name}: not a picture that can be decoded ({error})") from error
     if pixels.shape != (SIDE, SIDE, 3):
         raise ValueError(f"{name}: {SIDE}x{SIDE} pixels expected, got {pixels.shape[1]}x{pixels.shape[0]}")

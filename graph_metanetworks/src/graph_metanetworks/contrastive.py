@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .baselines import FlatMLP
 from .batch import NetBatch
+from .finite import finite
 from .metanet import InvariantMetanet
 from .parameter_graph import ParameterGraph
 from .siren_data import SirenBatch
@@ -104,7 +105,7 @@ class INRContrastive(LightningModule):
         loss = info_nce(*self.projection(embedded).chunk(2))
         if self.trainer.logger:
             self.log("train/info_nce", loss, batch_size=len(flat))
-        return loss
+        return finite(loss, self.global_step, "model.init_args.rate")
 
     def validation_step(self, batch: SirenBatch, index: int) -> None:
         ((graph, flat),) = batch.nets.groups

@@ -10,6 +10,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from .baselines import EditingFlatMLP
+from .finite import finite
 from .metanet import EditingMetanet
 from .networks.siren import image_grid, run_sirens
 from .npnfn import NPNFN
@@ -59,7 +60,7 @@ class INREditing(LightningModule):
         loss = self.error(batch).mean()
         if self.trainer.logger:
             self.log("train/mse", loss, batch_size=len(batch.target))
-        return loss
+        return finite(loss, self.global_step, "model.init_args.rate")
 
     def validation_step(self, batch: SirenBatch, _) -> None:
         self.log("val/mse", self.error(batch).mean(), batch_size=len(batch.target), sync_dist=True)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from pytorch_lightning import LightningDataModule
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -23,6 +24,7 @@ from .cifar import read_cifar
 from .idx import read_idx_pair
 from .networks.siren import Siren, fit_sirens, image_grid
 from .parameter_graph import ParameterGraph
+from .resuming import ResumingLoader
 from .sampling import EpochOrder
 from .tracing import build_parameter_graph
 from .zoo import digits
@@ -113,14 +115,16 @@ class SirenData(LightningDataModule):
         path = Path(self.folder) / f"{type(self).__name__}-{name}.safetensors"
         if not path.is_file():
             flat, error = fit_sirens(signal, self.places, self.sizes, self.omega, self.steps, self.rate, self.seed)
+            if not torch.isfinite(flat).all():
+                raise ValueError(f"{path}: some fits did not end in finite weights; lower the rate {self.rate}")
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
             save_file({"flat": flat, "error": error}, temporary)
             os.replace(temporary, path)
-        tensors = load_file(path)
-        if not torch.isfinite(tensors["flat"]).all():
-            raise ValueError(f"{path}: some fits did not end in finite weights; lower the rate {self.rate}")
-        return tensors["flat"], tensors["error"]
+        found, error = read_sirens(path)
+        if len(found) != len(signal):
+            raise ValueError(f"{path}: {len(signal)} SIRENs expected, got {len(found)}; remove it to fit them anew")
+        return found, error
 
     def batch(self, indices: Sequence[int]) -> SirenBatch:
         rows = torch.as_tensor(indices)
@@ -131,8 +135,9 @@ class SirenData(LightningDataModule):
         order = EpochOrder(len(rows), self.order_seed, shuffle)
         if self.trainer and shuffle:  # a resumed run starts at a later epoch
             order.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
-        return DataLoader(
+        return ResumingLoader(
             rows,
+            self.trainer if shuffle else None,
             batch_size=self.batch_size,
             sampler=order,
             collate_fn=self.batch,
@@ -151,6 +156,26 @@ class SirenData(LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader:
         return self.loader("test")
+
+
+def read_sirens(path: Path) -> tuple[Tensor, Tensor]:
+    """Weights (B, P) and errors of fit (B,).
+
+    Raises:
+        ValueError: not such a file, or some fits did not end in finite weights; names it.
+    """
+    try:
+        tensors = load_file(path)
+        flat, error = tensors["flat"], tensors["error"]
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise ValueError(f"{path}: flat and error in a safetensors file expected ({error}); remove it") from error
+    if flat.ndim != 2 or error.shape != flat.shape[:1]:
+        raise ValueError(
+            f"{path}: flat (B, P) and error (B,) expected, got {tuple(flat.shape)} and {tuple(error.shape)}; remove it"
+        )
+    if not torch.isfinite(flat).all():
+        raise ValueError(f"{path}: some weights are not finite numbers; remove it")
+    return flat, error
 
 
 class ImageSirens(SirenData):

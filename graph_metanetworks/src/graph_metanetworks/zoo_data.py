@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from .batch import NetBatch, collate
 from .networks.families import FAMILIES
 from .parameter_graph import ParameterGraph
+from .resuming import ResumingLoader
 from .sampling import BudgetSampler, EpochOrder
 from .tracing import build_parameter_graph
 from .zoo import Recipe, digits
@@ -72,7 +73,8 @@ class NetData(LightningDataModule):
         sampler = BudgetSampler(
             [n.graph.num_edges for n in nets], self.edge_budget, self.batch_size, order, rank, world
         )
-        return DataLoader(NetDataset(nets), batch_sampler=sampler, collate_fn=collate_labelled)
+        trainer = self.trainer if shuffle else None
+        return ResumingLoader(NetDataset(nets), trainer, batch_sampler=sampler, collate_fn=collate_labelled)
 
     def train_dataloader(self) -> DataLoader:
         return self.loader("train", shuffle=True)

@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from .networks.families import FAMILIES
 from .zoo import Recipe, TrainedNets, train_nets
 
 
@@ -49,7 +50,7 @@ def read_nets(path: str | Path) -> TrainedNets:
         with safe_open(path, "pt") as file:
             about = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise ValueError(f"{path}: not a readable safetensors file ({error})") from error
     if "accuracy" not in tensors or "family" not in about or "width" not in about:
         raise ValueError(
@@ -59,4 +60,9 @@ def read_nets(path: str | Path) -> TrainedNets:
         if not torch.isfinite(value).all():
             raise ValueError(f"{path}: {name} has values that are not finite numbers")
     state = {name.removeprefix("state."): value for name, value in tensors.items() if name.startswith("state.")}
-    return TrainedNets(about["family"], int(about["width"]), state, tensors["accuracy"])
+    accuracy = tensors["accuracy"]
+    if accuracy.ndim != 1 or any(value.shape[:1] != accuracy.shape for value in state.values()):
+        raise ValueError(f"{path}: tensors of as many nets as accuracies expected, got {tuple(accuracy.shape)}")
+    if about["family"] not in FAMILIES or not about["width"].isdecimal():
+        raise ValueError(f"{path}: a known family and a width expected, got {about['family']!r} and {about['width']!r}")
+    return TrainedNets(about["family"], int(about["width"]), state, accuracy)

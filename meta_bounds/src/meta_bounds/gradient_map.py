@@ -11,6 +11,7 @@ from torch.optim import LBFGS, Optimizer
 from torch.utils.data import DataLoader
 
 from .environment import PAPER_TAU, polynomial_designs, sample_targets, sample_tasks
+from .finite import finite
 from .hierarchical import HBLR, gram
 
 
@@ -63,10 +64,14 @@ class GradientMAP(LightningModule):
             raise ValueError(f"iterations must be at least 1, got {iterations}")
         self.thetas = nn.Parameter(torch.zeros(count, dim, dtype=torch.float64))
         self.tau = nn.Parameter(torch.zeros(dim, dtype=torch.float64))
+        self._begun = -1
 
     def training_step(self, data: Hierarchy, _) -> Tensor:
         loss = negative_log_joint(self.thetas, self.tau, data)
         self.log("train/loss", loss, batch_size=1)
+        if self.global_step != self._begun:  # later in a step, the search for its length may overshoot
+            finite(loss, self.global_step, "the scale of features and targets")
+            self._begun = self.global_step
         return loss
 
     def distance(self, data: Hierarchy) -> Tensor:

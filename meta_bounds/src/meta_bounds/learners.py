@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .adaptation import adapt, for_every_task, train_alone
 from .data import Tasks
 from .feature_map import BasisMAP, PrincipalMAP
+from .finite import finite
 from .learner import Learner
 from .network import forward, initial_weights
 
@@ -76,7 +77,8 @@ class NetworkLearner(Learner):
         )
         losses = self.episode_loss(*episode).mean(1)
         self.log("train/loss", losses.mean(), batch_size=1)
-        return losses.sum()  # runs share nothing, so each gets its own gradient
+        # runs share nothing, so each gets its own gradient
+        return finite(losses.sum(), self.global_step, "model.init_args.rate or inner_rate")
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.hparams.rate)

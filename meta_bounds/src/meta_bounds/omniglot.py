@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from .data import MetaData
@@ -59,7 +59,7 @@ def _read_zip(archive: Path, name: str) -> dict[str, bytes]:
         with zipfile.ZipFile(archive) as opened:
             members = [m for m in opened.namelist() if m.startswith(f"{name}/") and m.endswith(".png")]
             return {m.removeprefix(f"{name}/"): opened.read(m) for m in members}
-    except zipfile.BadZipFile as error:
+    except Exception as error:  # a damaged archive raises many kinds, by its kind of compression
         raise ValueError(f"{archive}: not a readable zip file; get it again from {SOURCE}") from error
 
 
@@ -68,7 +68,7 @@ def _ink(content: bytes, where: str) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(content)) as image:
             pixels = np.asarray(image.convert("L"))
-    except (UnidentifiedImageError, OSError) as error:
+    except Exception as error:  # Pillow's decoders raise many kinds
         raise ValueError(f"{where}: not a readable PNG image") from error
     if pixels.shape != (SIDE, SIDE):
         raise ValueError(f"{where}: expected {SIDE} x {SIDE} pixels, got {pixels.shape}")
@@ -81,8 +81,7 @@ class OmniglotData(MetaData):
     Args:
         data_dir: holds the official zip files or folders.
         tasks, samples, shots, seeds, novel_tasks, steps_per_epoch: see `MetaData`; samples and shots are drawings of
-        each
-            character, of which there are 20.
+            each character, of which there are 20.
         ways: characters in a task.
         train_set, novel_set: names of official sets; alphabets of the first are left out of the second.
         side: images are averaged down to side x side pixels.

@@ -82,7 +82,7 @@ def read_tasks(path: str) -> TaskTable:
         raise FileNotFoundError(f"{path}: no such file; a CSV or NPZ file of tasks was expected")
     try:
         return _read_npz(path) if path.endswith(".npz") else _read_csv(path)
-    except ValueError as error:
+    except Exception as error:  # csv, numpy and zipfile raise many kinds for a damaged file
         raise ValueError(f"{path}: {error}") from error
 
 

@@ -13,6 +13,8 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
+from .resuming import ResumingLoader
+
 Batch = tuple[Tensor, Tensor]
 
 # what a stream of random numbers is for; streams of one seed are independent
@@ -46,8 +48,9 @@ def shuffled_loader(
     indices = range(examples)
     # the sampler itself only adds seed and epoch, so that seed 0 would see in epoch 1 what seed 1 sees in epoch 0
     sampler = DistributedSampler(indices, world, rank, seed=_mixed(data.seed, ORDER))
-    return DataLoader(
+    return ResumingLoader(
         indices,
+        data.trainer,
         batch_size=data.batch_size,
         sampler=sampler,
         collate_fn=lambda chosen: batch_of(torch.tensor(chosen), sampler.epoch),

@@ -185,7 +185,7 @@ def read_records(folder: Path) -> list[RunRecord]:
     for path in sorted(folder.glob("*.json")):
         try:
             records += [RunRecord(**content) for content in json.loads(path.read_text())["records"]]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"{path}: not the records of a study ({error})") from error
     if not records:
         raise ValueError(f"{folder}: no records of a study; `mli-landscapes study CONFIG --out {folder}` makes some")

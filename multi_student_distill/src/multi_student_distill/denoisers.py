@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -61,8 +62,10 @@ def read_spec(path: str | Path) -> DenoiserSpec:
     try:
         with safe_open(path, framework="pt") as file:
             fields = json.loads((file.metadata() or {})["denoiser"])
-        spec = DenoiserSpec(**{**fields, "shape": tuple(fields["shape"])})
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        spec = DenoiserSpec(**{**fields, "shape": tuple(map(int, fields["shape"]))})
+        if not math.isfinite(spec.sigma_data) or not isinstance(spec.kind, str):
+            raise ValueError("sigma_data or kind")
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path}: not a denoiser's file ({type(error).__name__})") from error
     if spec.kind not in KINDS:
         raise ValueError(f"{path}: unknown kind {spec.kind!r}, expected one of {', '.join(KINDS)}")
@@ -72,11 +75,11 @@ def read_spec(path: str | Path) -> DenoiserSpec:
 def load_denoiser(path: str | Path) -> tuple[EDMDenoiser, DenoiserSpec]:
     """A denoiser and how it was built, in evaluation mode."""
     spec = read_spec(path)
-    denoiser = spec.build()
     try:
+        denoiser = spec.build()
         with safe_open(path, framework="pt") as file:
             denoiser.net.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, TypeError, AttributeError, MemoryError, OSError, SafetensorError) as error:
         raise ValueError(f"{path}: its weights are not those of a {spec.network}") from error
     return denoiser.eval(), spec
 

@@ -15,6 +15,7 @@ from .consistency import ConsistencyDistillation
 from .denoisers import DenoiserSpec, copied, load_denoiser, load_students, read_spec
 from .distiller import DistillBatch, Distiller
 from .dmd import DMD2, DMDWeights
+from .finite import finite
 from .networks import bottleneck_shape
 from .pairs import fingerprint
 from .regression import LPIPSDistance
@@ -103,7 +104,7 @@ class Distillation(StudentTraining):
     def move(self, optimizer, loss: Tensor, module: nn.Module) -> None:
         """One step of an optimizer; for each student, of its own mean."""
         optimizer.zero_grad()
-        self.manual_backward(self.count * loss)
+        self.manual_backward(self.count * finite(loss, self.ledger.steps, "model.init_args.lr"))
         clip_each(module.parameters(), self.count, self.hparams.clip)
         optimizer.step()
 

@@ -59,6 +59,17 @@ def stored_features(path: Path, images: Tensor, labels: Tensor, steps: int) -> F
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(network.state_dict(), path.with_suffix(".tmp"))
         os.replace(path.with_suffix(".tmp"), path)
-    network = FeatureNetwork(images.shape[1], images.shape[2], int(labels.max()) + 1)
-    network.load_state_dict(load_file(path))
+    return read_features(path, FeatureNetwork(images.shape[1], images.shape[2], int(labels.max()) + 1))
+
+
+def read_features(path: Path, network: FeatureNetwork) -> FeatureNetwork:
+    """The network with the weights at `path`.
+
+    Raises:
+        ValueError: they are not such weights.
+    """
+    try:
+        network.load_state_dict(load_file(path))
+    except Exception as error:  # safetensors and torch raise many kinds
+        raise ValueError(f"{path}: not the weights of a feature network; remove it, it is trained anew") from error
     return network.requires_grad_(False).eval()

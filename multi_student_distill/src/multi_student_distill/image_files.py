@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 
@@ -51,7 +51,7 @@ class EDMImages:
         if self._zip is None:
             try:
                 self._zip = zipfile.ZipFile(self.path)
-            except (zipfile.BadZipFile, OSError) as error:
+            except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
                 raise ValueError(f"{self.path}: not a zip file ({error})") from error
         return self._zip
 
@@ -111,13 +111,14 @@ def decode_image(content: bytes, where: str, size: int | None, channels: int = 3
     try:
         with Image.open(io.BytesIO(content)) as image:
             mode, found = image.mode, image.size
-            if mode not in ("L", "RGB"):
-                raise ValueError(f"{where}: expected mode L or RGB, got {mode}")
-            if size is not None and found != (size, size):
-                raise ValueError(f"{where}: expected {size} x {size} pixels, got {found[0]} x {found[1]}")
-            pixels = np.asarray(image.convert("RGB" if channels == 3 else "L"), dtype=np.uint8)
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+            fits = mode in ("L", "RGB") and (size is None or found == (size, size))
+            pixels = np.asarray(image.convert("RGB" if channels == 3 else "L"), dtype=np.uint8) if fits else None
+    except Exception as error:  # Pillow's decoders raise many kinds
         raise ValueError(f"{where}: not a readable image ({type(error).__name__})") from error
+    if mode not in ("L", "RGB"):
+        raise ValueError(f"{where}: expected mode L or RGB, got {mode}")
+    if size is not None and found != (size, size):
+        raise ValueError(f"{where}: expected {size} x {size} pixels, got {found[0]} x {found[1]}")
     return to_unit(torch.from_numpy(pixels.copy()).reshape(*pixels.shape[:2], channels).permute(2, 0, 1))
 
 
@@ -162,14 +163,18 @@ class ClassFolder:
     def _zip_file(self) -> zipfile.ZipFile:
         try:
             return zipfile.ZipFile(self.path)
-        except (zipfile.BadZipFile, OSError) as error:
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise ValueError(f"{self.path}: not a zip file ({error})") from error
 
     def _images(self, folder) -> list:
         return sorted((f for f in folder.iterdir() if f.name.lower().endswith(self.SUFFIXES)), key=lambda f: f.name)
 
     def _decode(self, file) -> Tensor:
-        image = decode_image(file.read_bytes(), f"{self.path}: {file.name}", None)
+        try:
+            content = file.read_bytes()
+        except Exception as error:  # zipfile raises many kinds for damaged members
+            raise ValueError(f"{self.path}: {file.name} cannot be read ({type(error).__name__})") from error
+        image = decode_image(content, f"{self.path}: {file.name}", None)
         side = image.shape[1]
         if image.shape[1] != image.shape[2] or side % self.size:
             raise ValueError(

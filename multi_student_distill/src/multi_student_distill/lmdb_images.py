@@ -25,10 +25,20 @@ def environment(path: Path):
         except ImportError as error:
             raise ValueError("LMDB files need the extra: pip install multi_student_distill[lmdb]") from error
         try:
-            OPEN[str(path)] = lmdb.open(str(path), readonly=True, lock=False, readahead=False)
+            opened = lmdb.open(str(path), readonly=True, lock=False, readahead=False)
         except lmdb.Error as error:
-            raise ValueError(f"{path}: not an LMDB ({error})") from error
+            raise ValueError(f"{path}: not an LMDB ({error}): data.mdb is damaged") from error
+        refuse_short(opened, path / "data.mdb")
+        OPEN[str(path)] = opened
     return OPEN[str(path)]
+
+
+def refuse_short(opened, file: Path) -> None:
+    """Raise ValueError for a file that ends before its last page: the system would end a process that reads there."""
+    expected = (opened.info()["last_pgno"] + 1) * opened.stat()["psize"]
+    if file.stat().st_size < expected:
+        opened.close()
+        raise ValueError(f"{file}: expected {expected} bytes by its header, got {file.stat().st_size}; copy it again")
 
 
 class LMDBImages:
@@ -44,16 +54,13 @@ class LMDBImages:
         self.path, self.shape = Path(path), tuple(shape)
         if not (self.path / "data.mdb").is_file():
             raise FileNotFoundError(f"{path}: no data.mdb in it; DMD2's scripts make such a folder")
-        count, *found = self._text_shape("images_shape")
-        if tuple(found) != self.shape:
-            raise ValueError(f"{path}: images_shape: expected N {' '.join(map(str, self.shape))}, got {count} {found}")
-        if self._text_shape("labels_shape")[0] != count:
-            raise ValueError(f"{path}: labels_shape and images_shape differ in their first number")
-        if not count:
-            raise ValueError(f"{path}: images_shape says that there are no images")
-        self.labels = torch.tensor([self._label(i) for i in range(count)])
-        check_labels(self.labels.tolist(), classes, str(path))
-        OPEN.pop(str(self.path)).close()  # a worker that is forked opens its own when it reads
+        try:
+            labels = self._labels()
+            check_labels(labels, classes, str(path))
+        finally:
+            if str(self.path) in OPEN:
+                OPEN.pop(str(self.path)).close()  # a worker that is forked opens its own when it reads
+        self.labels = torch.tensor(labels)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -69,6 +76,17 @@ class LMDBImages:
                 )
             images.append(torch.from_numpy(pixels.copy()).reshape(self.shape))
         return to_unit(torch.stack(images))
+
+    def _labels(self) -> list[int]:
+        count, *found = self._text_shape("images_shape")
+        if tuple(found) != self.shape:
+            expected = " ".join(map(str, self.shape))
+            raise ValueError(f"{self.path}: images_shape: expected N {expected}, got {count} {found}")
+        if self._text_shape("labels_shape")[0] != count:
+            raise ValueError(f"{self.path}: labels_shape and images_shape differ in their first number")
+        if not count:
+            raise ValueError(f"{self.path}: images_shape says that there are no images")
+        return [self._label(i) for i in range(count)]
 
     def _get(self, key: str) -> bytes:
         try:

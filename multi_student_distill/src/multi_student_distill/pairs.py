@@ -7,7 +7,6 @@ evaluations (NFE) that each x̂ took.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -81,7 +80,7 @@ def read_shard(path: Path, shape: tuple[int, ...], classes: int | None) -> tuple
             if not {"z", "x", "labels"} <= names or not {"teacher", "evaluations"} <= set(metadata):
                 raise ValueError(f"{path}: expected z, x, labels and the metadata teacher, evaluations")
             z, x, labels = (file.get_tensor(name) for name in ("z", "x", "labels"))
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError) as error:
         raise ValueError(f"{path}: not a safetensors file ({error})") from error
     if not metadata["evaluations"].isdecimal():
         raise ValueError(f"{path}: evaluations must be a number, got {metadata['evaluations']!r}")

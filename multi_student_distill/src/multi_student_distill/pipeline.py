@@ -137,9 +137,11 @@ class Students(ModelMixin, ConfigMixin):
         folder = Path(path) / (subfolder or "")
         try:
             names = json.loads((folder / LIST_FILE).read_text())
+            if not isinstance(names, list) or not names:
+                raise ValueError("an empty list")
             kinds = [STUDENT_CLASSES[name] for name in names]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{folder}: no list of students in it ({type(error).__name__})") from error
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"{folder / LIST_FILE}: no list of students in it ({type(error).__name__})") from error
         own = {"low_cpu_mem_usage": False} | ({} if torch_dtype is None else {"torch_dtype": torch_dtype})
         return cls([kind.from_pretrained(folder / f"student_{k}", **own) for k, kind in enumerate(kinds)])
 

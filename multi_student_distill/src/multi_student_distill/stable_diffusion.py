@@ -211,4 +211,6 @@ def read_embeddings(path: str | Path, count: int) -> Tensor:
         raise ValueError(f"{path}: not a safetensors file with `pooled` ({error})") from error
     if found.ndim != 2 or len(found) != count:
         raise ValueError(f"{path}: expected embeddings of {count} captions, got shape {tuple(found.shape)}")
+    if not found.is_floating_point() or not bool(found.isfinite().all()):
+        raise ValueError(f"{path}: expected finite embeddings, some are not; make them anew")
     return found

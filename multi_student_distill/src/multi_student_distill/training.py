@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from .denoisers import DenoiserSpec, load_denoiser, load_students
 from .distiller import DistillBatch
 from .edm import EDMDenoiser, GridSigmas, LogNormalSigmas, edm_loss, edm_sampler, one_step
+from .finite import finite
 from .ledger import Ledger, forward_flops
 from .metrics import energy_distance
 from .networks import build_network
@@ -227,7 +228,7 @@ class DenoiserTraining(StudentTraining):
         return self.sigma_law(noise.normal(rows), noise.uniform(rows), self.student.levels)
 
     def training_step(self, batch: DistillBatch, _) -> Tensor:
-        loss = self.loss(batch, self.noise())
+        loss = finite(self.loss(batch, self.noise()), self.ledger.steps, "model.init_args.lr")
         self.ledger.steps += 1
         self.log("train/loss", loss.detach(), batch_size=len(batch.labels))
         return self.count * loss  # for each student, its own mean

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 from .covariance import DenseCovariance, RunningCovariance, SampleCovariance
 from .idx import IMAGES, find_idx, read_idx
+from .resuming import ResumingLoader
 
 CHUNK = 4096  # rows that are held in float64 at a time
 
@@ -123,8 +124,12 @@ class PrincipalData(LightningDataModule):
         world, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
         indices = range(len(self._samples))
         sampler = DistributedSampler(indices, num_replicas=world, rank=rank, seed=self.seed)
-        return DataLoader(
-            indices, self.batch_size, sampler=sampler, collate_fn=lambda chosen: SampleCovariance(self.rows(chosen))
+        return ResumingLoader(
+            indices,
+            self.trainer,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            collate_fn=lambda chosen: SampleCovariance(self.rows(chosen)),
         )
 
     def val_dataloader(self) -> DataLoader:
@@ -331,7 +336,7 @@ def read_matrix(path: str, key: str | None = None) -> np.ndarray:
         raise FileNotFoundError(
             f"{path}: no such file; a matrix of samples (n, d) saved by numpy.save was expected"
         ) from error
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # numpy raises many kinds for a damaged file
         raise ValueError(f"{path}: not a readable .npy or .npz file of numbers; pickles are not opened") from error
     if isinstance(loaded, np.ndarray):
         return loaded
@@ -340,4 +345,7 @@ def read_matrix(path: str, key: str | None = None) -> np.ndarray:
         key = names[0]
     if key not in names:
         raise ValueError(f"{path}: holds the arrays {', '.join(names)}; choose one with key, got {key}")
-    return loaded[key]
+    try:
+        return np.asarray(loaded[key])
+    except Exception as error:  # and for a damaged member of an archive
+        raise ValueError(f"{path}: the array {key} cannot be read ({type(error).__name__}: {error})") from error

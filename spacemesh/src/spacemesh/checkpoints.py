@@ -25,21 +25,16 @@ def load_model(path: str | Path, of: type[Model]) -> Model:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for what is no checkpoint
         raise ValueError(f"{path}: not a checkpoint ({type(error).__name__})") from error
-    settings = content.get("hyper_parameters") if "hyper_parameters" in content else demo_settings(content)
-    if settings is None or "state_dict" not in content:
-        raise ValueError(f"{path}: not a checkpoint of a {of.__name__}")
-    settings = {k: v for k, v in settings.items() if not k.startswith("_")}
     try:
-        model = of(**settings)
+        settings = content["hyper_parameters"] if "hyper_parameters" in content else demo_settings(content)
+        model = of(**{k: v for k, v in settings.items() if not k.startswith("_")})
         model.load_state_dict(content["state_dict"])
-    except (TypeError, RuntimeError) as error:
+        model.on_load_checkpoint(content)
+    except Exception as error:  # and a model many kinds for what are not its settings and weights
         raise ValueError(f"{path}: not a checkpoint of a {of.__name__}") from error
-    model.on_load_checkpoint(content)
     return model.eval()
 
 
-def demo_settings(content: dict) -> dict | None:
+def demo_settings(content: dict) -> dict:
     """The model's arguments from the config that the demo stores beside its weights."""
-    if "fingerprint" not in content:
-        return None
     return json.loads(content["fingerprint"])["model"]["init_args"]

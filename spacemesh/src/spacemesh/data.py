@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import LightningDataModule
+from pytorch_lightning import LightningDataModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -22,6 +22,7 @@ from .families import FAMILIES, HELD_OUT, normalised, posed
 from .files import read_polygons
 from .halfedge import HalfedgeMesh
 from .representable import make_representable
+from .resuming import ResumingLoader
 
 SPLITS = ("train", "val", "test")
 
@@ -106,7 +107,7 @@ class MeshData(LightningDataModule):
             self.meshes(split)
 
     def train_dataloader(self) -> DataLoader:
-        return self._loader("train", EpochShuffle(len(self.meshes("train")), self.seed))
+        return self._loader("train", EpochShuffle(len(self.meshes("train")), self.seed), self.trainer)
 
     def val_dataloader(self) -> DataLoader:
         return self._loader("val", None)
@@ -117,9 +118,10 @@ class MeshData(LightningDataModule):
     def predict_dataloader(self) -> DataLoader:
         return self._loader("test", None)
 
-    def _loader(self, split: str, sampler: Sampler | None) -> DataLoader:
-        return DataLoader(
+    def _loader(self, split: str, sampler: Sampler | None, trainer: Trainer | None = None) -> DataLoader:
+        return ResumingLoader(
             MeshList(self.meshes(split), self.cloud_points),
+            trainer,
             batch_size=self.batch_size,
             sampler=sampler,
             collate_fn=collate,
@@ -294,16 +296,20 @@ class ShapeNetCore(MeshFolder):
         """Model to split, from all.csv; empty without it.
 
         Raises:
-            ValueError: columns are missing.
+            ValueError: columns are missing, or it is no table.
         """
         path = Path(self.data_dir) / "all.csv"
         if not path.is_file():
             return {}
-        with path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            if missing := {"synsetId", "modelId", "split"} - set(reader.fieldnames or ()):
-                raise ValueError(f"{path}: no column {', '.join(sorted(missing))}")
-            return {f"{row['synsetId']}/{row['modelId']}": row["split"] for row in reader}
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file)
+                columns, rows = set(reader.fieldnames or ()), list(reader)
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"{path}: expected a table of comma-separated values in UTF-8 ({error})") from error
+        if missing := {"synsetId", "modelId", "split"} - columns:
+            raise ValueError(f"{path}: no column {', '.join(sorted(missing))}")
+        return {f"{row['synsetId']}/{row['modelId']}": row["split"] for row in rows}
 
     def where_from(self) -> str:
         return "ShapeNetCore.v2 is given out by shapenet.org after registration"

@@ -19,6 +19,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from .batch import MeshBatch
+from .finite import finite
 from .predictor import Block, PointCloudEncoder
 from .schedule import one_cycle
 
@@ -124,9 +125,11 @@ class VertexDiffusion(LightningModule):
     def training_step(self, batch: MeshBatch, _) -> Tensor:
         loss = self.loss(batch, self.global_step * self.trainer.world_size + self.global_rank)
         self.log("train/loss", loss, batch_size=len(batch.sizes))
-        return loss
+        return finite(loss, self.global_step, "model.init_args.rate")
 
-    def on_train_batch_end(self, *_) -> None:
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """And the average's: a callback that saves after the batch, before the module's own hook, must find it done."""
+        super().optimizer_step(*args, **kwargs)
         self.average.to(self.device)
         self.average.step(self.denoiser.parameters())
 

@@ -1,21 +1,24 @@
 """Polygon mesh files: OBJ, PLY and OFF with faces of any size, STL and GLB by way of triangles.
 
-Faces keep their corners; common readers cut them to triangles. potpourri3d reads OBJ and PLY, OFF is read here.
+Faces keep their corners; common readers cut them to triangles, or crash on a damaged file. So OBJ and OFF are read
+here; plyfile reads PLY (`ply.py`), trimesh STL and GLB.
 """
 
 from __future__ import annotations
 
+import io
+import json
 import os
 from pathlib import Path
 
 import numpy as np
-import potpourri3d
 import torch
 import trimesh
 from torch import Tensor
 
 from .errors import NotRepresentable
 from .halfedge import HalfedgeMesh
+from .ply import read_ply
 from .polygons import Polygons
 from .triangulation import triangulate
 
@@ -36,25 +39,13 @@ def read_polygons(path: str | Path) -> tuple[Tensor, list[list[int]]]:
     if kind not in READABLE:
         raise ValueError(f"{path}: expected one of {', '.join(READABLE)}")
     try:
-        if kind == ".off":
-            vertices, faces = read_off(path.read_bytes())
-        elif kind == ".npz":
-            vertices, faces = read_npz(path)
-        elif kind in (".stl", ".glb"):
-            loaded = trimesh.load(path, force="mesh", process=kind == ".stl")
-            vertices, faces = np.asarray(loaded.vertices), np.asarray(loaded.faces).tolist()
-        else:
-            if kind == ".obj":
-                refuse_odd_obj(path.read_text(errors="replace"))
-            else:
-                refuse_short_ply(path.read_bytes())
-            vertices, faces = potpourri3d.read_polygon_mesh(str(path))
-    except (RuntimeError, ValueError, KeyError, IndexError, TypeError, MemoryError) as error:
-        raise ValueError(f"{path}: not a readable {kind[1:].upper()} mesh ({error})") from error
-    vertices = np.asarray(vertices, dtype=np.float64)
+        vertices, faces = READERS[kind](path.read_bytes())
+        vertices = np.asarray(vertices, dtype=np.float64)
+    except Exception as error:  # what numpy and trimesh raise for a damaged file is of many kinds
+        raise ValueError(f"{path}: not a readable {kind[1:].upper()} mesh ({error or type(error).__name__})") from error
     if vertices.ndim != 2 or vertices.shape[1] != 3:
         raise ValueError(f"{path}: expected three coordinates a vertex, got an array {vertices.shape}")
-    return torch.from_numpy(vertices), [[int(v) for v in face] for face in faces]
+    return torch.from_numpy(vertices), faces
 
 
 def read_mesh(path: str | Path) -> HalfedgeMesh:
@@ -71,53 +62,46 @@ def read_mesh(path: str | Path) -> HalfedgeMesh:
         raise
 
 
-def refuse_odd_obj(text: str) -> None:
-    """Raise ValueError for a face that names no vertex; the reader would take what lies in memory there."""
-    vertices = sum(line.startswith("v ") for line in text.splitlines())
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.startswith("f "):
-            for corner in line.split()[1:]:
-                index = int(corner.partition("/")[0])
-                if not 1 <= index <= vertices:  # numbers from the end, below 0, are not read
-                    raise ValueError(f"line {number} names vertex {index}, expected 1 to {vertices}")
+def read_obj(content: bytes) -> tuple[np.ndarray, list[list[int]]]:
+    """Positions and faces of an OBJ file; textures, normals, colours, lines and groups are left out.
+
+    Raises:
+        ValueError: no vertices, what is no number, or a face that names no vertex: numbers from the end, below 0, are
+            not read.
+    """
+    vertices, faces, lines = [], [], []
+    for number, line in enumerate(content.decode("utf-8", errors="replace").splitlines(), 1):
+        word, *values = line.split() or [""]
+        if word == "v":
+            vertices.append([float(x) for x in (values + ["missing"] * 3)[:3]])
+        elif word == "f":
+            faces.append([int(corner.partition("/")[0]) for corner in values])
+            lines.append(number)
+    if not vertices:
+        raise ValueError("no vertices")
+    for number, face in zip(lines, faces, strict=True):
+        for index in face:
+            if not 1 <= index <= len(vertices):
+                raise ValueError(f"line {number} names vertex {index}, expected 1 to {len(vertices)}")
+    return np.array(vertices), [[v - 1 for v in face] for face in faces]
 
 
-PLY_BYTES = {
-    **dict.fromkeys(("char", "uchar", "int8", "uint8"), 1),
-    **dict.fromkeys(("short", "ushort", "int16", "uint16"), 2),
-    **dict.fromkeys(("int", "uint", "int32", "uint32", "float", "float32"), 4),
-    **dict.fromkeys(("double", "float64"), 8),
-}
-
-
-def refuse_short_ply(content: bytes) -> None:
-    """Raise ValueError for a file that ends before what its header announces; the reader would never return."""
-    header, found, data = content.partition(b"end_header")
-    lines = [line.split() for line in header.decode("ascii", errors="replace").splitlines()]
-    if not found or lines[:1] != [["ply"]]:
-        raise ValueError("no header from ply to end_header")
-    announced = [int(line[2]) for line in lines if line[:1] == ["element"]]
-    if any(line[:2] == ["format", "ascii"] for line in lines):
-        have = sum(bool(line.strip()) for line in data.splitlines())
-        if have < sum(announced):
-            raise ValueError(f"{sum(announced)} lines announced after the header, the file has {have}")
-        return
-    least, count = 0, 0
-    for line in lines:
-        if line[:1] == ["element"]:
-            count = int(line[2])
-        elif line[:2] == ["property", "list"]:
-            least += count * (PLY_BYTES[line[2]] + 3 * PLY_BYTES[line[3]])
-        elif line[:1] == ["property"]:
-            least += count * PLY_BYTES[line[1]]
-    if len(data) < least:
-        raise ValueError(f"at least {least} bytes announced after the header, the file has {len(data)}")
-
-
-def read_npz(path: Path) -> tuple[np.ndarray, list[list[int]]]:
+def read_npz(content: bytes) -> tuple[np.ndarray, list[list[int]]]:
     """Arrays `vertices` and `facets`, as Thingi10K's package keeps its meshes."""
-    with np.load(path, allow_pickle=False) as content:
-        return content["vertices"], content["facets"].tolist()
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return arrays["vertices"], [[int(v) for v in face] for face in arrays["facets"].tolist()]
+
+
+def read_stl(content: bytes) -> tuple[np.ndarray, list[list[int]]]:
+    """Triangles, whose corners are welded: the format has a soup."""
+    loaded = trimesh.load(io.BytesIO(content), file_type="stl", force="mesh", process=True)
+    return np.asarray(loaded.vertices), np.asarray(loaded.faces).tolist()
+
+
+def read_glb(content: bytes) -> tuple[np.ndarray, list[list[int]]]:
+    """Triangles; what the file would take from other files is not looked for."""
+    loaded = trimesh.load(io.BytesIO(content), file_type="glb", force="mesh", process=False)
+    return np.asarray(loaded.vertices), np.asarray(loaded.faces).tolist()
 
 
 def read_off(content: bytes) -> tuple[np.ndarray, list[list[int]]]:
@@ -172,6 +156,35 @@ def faces_of_tokens(numbers: list[str], count: int) -> list[list[int]]:
         faces.append([int(v) for v in corners])
         at += 1 + size
     return faces
+
+
+def read_edges(path: str | Path) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Positions (V, 3), edges (E, 2) and, where there are some, normals (V, 3), from a JSON file.
+
+    Raises:
+        FileNotFoundError: there is no such file. ValueError: it does not hold these.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        content = json.loads(path.read_bytes())
+        positions = torch.tensor(content["positions"], dtype=torch.float32)
+        edges = torch.tensor(content["edges"], dtype=torch.long).reshape(-1, 2)
+        normals = torch.tensor(content["normals"], dtype=torch.float32) if "normals" in content else None
+    except (ValueError, KeyError, TypeError, RuntimeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"{path}: expected JSON with positions and edges ({error})") from error
+    return positions, edges, normals
+
+
+READERS = {
+    ".obj": read_obj,
+    ".ply": read_ply,
+    ".off": read_off,
+    ".stl": read_stl,
+    ".glb": read_glb,
+    ".npz": read_npz,
+}
 
 
 def write_polygons(path: str | Path, vertices: Tensor, polygons: Polygons | list[list[int]]) -> Path:

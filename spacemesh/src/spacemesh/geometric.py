@@ -63,7 +63,7 @@ def edges_to_polygons(positions: Tensor, edges: Tensor, normals: Tensor | None =
     Args:
         positions: (V, 3). edges: pairs, (E, 2), in any order. normals: outward, (V, 3).
     Raises:
-        ValueError: wrong shapes, an index out of range, a loop, or positions that are not finite.
+        ValueError: wrong shapes, an index out of range, a loop, or positions or normals that are not finite.
     """
     if positions.ndim != 2 or positions.shape[1] != 3 or not bool(positions.isfinite().all()):
         raise ValueError(f"positions must be finite and (V, 3), got {tuple(positions.shape)}")
@@ -73,6 +73,8 @@ def edges_to_polygons(positions: Tensor, edges: Tensor, normals: Tensor | None =
         raise ValueError(f"edges name vertices {int(edges.min())} to {int(edges.max())}, there are {len(positions)}")
     if bool((edges[:, 0] == edges[:, 1]).any()):
         raise ValueError(f"edge {int((edges[:, 0] == edges[:, 1]).nonzero()[0])} is a loop")
+    if normals is not None and (normals.shape != positions.shape or not bool(normals.isfinite().all())):
+        raise ValueError(f"normals must be finite and (V, 3) as positions, got {tuple(normals.shape)}")
     edges = torch.unique(torch.sort(edges.long(), dim=1)[0], dim=0)
     watch = Stopwatch()
     core, dropped = two_core(edges, len(positions))

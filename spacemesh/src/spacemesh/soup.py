@@ -12,6 +12,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from .batch import MeshBatch
+from .finite import finite
 from .predictor import LocalPointNet
 from .schedule import one_cycle
 from .triangulation import triangulate
@@ -64,7 +65,8 @@ class SoupTraining(LightningModule):
             triples, true = self._labelled[index]
             logits.append(self(batch.positions[number], features[number], triples.to(self.device)))
             labels.append(true)
-        return binary_cross_entropy_with_logits(torch.cat(logits), torch.cat(labels).to(self.device).float())
+        loss = binary_cross_entropy_with_logits(torch.cat(logits), torch.cat(labels).to(self.device).float())
+        return finite(loss, self.global_step, "model.init_args.rate")
 
     def labelled(self, mesh) -> tuple[Tensor, Tensor]:
         """Triples of a mesh, and which are triangles of it."""

@@ -15,6 +15,7 @@ from .batch import MeshBatch
 from .connectivity import Connectivity, padded_edge_loss
 from .decode import Decoded, decode
 from .embedding import EmbeddingSizes, VertexEmbedding
+from .finite import finite
 from .halfedge import HalfedgeMesh
 from .metrics import MeshMetrics, mesh_metrics
 from .predictor import ConnectivityPredictor
@@ -73,7 +74,7 @@ class MeshTraining(LightningModule):
     def training_step(self, batch: MeshBatch, _) -> Tensor:
         loss, parts = self.losses(batch)
         self.log_dict({f"train/{name}": value for name, value in parts.items()}, batch_size=len(batch.sizes))
-        return loss
+        return finite(loss, self.global_step, "model.init_args.rate")
 
     def decode(self, batch: MeshBatch) -> list[Decoded]:
         """One mesh for each set of vertices."""

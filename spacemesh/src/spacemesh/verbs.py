@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
@@ -15,7 +14,7 @@ from .diffusion import VertexDiffusion
 from .embedding import EmbeddingSizes, VertexEmbedding
 from .errors import NotRepresentable
 from .families import normalised
-from .files import read_polygons, write_mesh, write_polygons
+from .files import read_edges, read_polygons, write_mesh, write_polygons
 from .fit import FitSettings, fit_mesh
 from .geometric import edges_to_polygons
 from .halfedge import HalfedgeMesh
@@ -132,14 +131,12 @@ def polygons(file: str, *, out: str = "polygons.obj") -> int:
         file: A JSON file {"positions": [[x, y, z], ...], "edges": [[i, j], ...]}, and perhaps "normals".
         out: OBJ, PLY or OFF to write.
     """
+    positions, edges, normals = read_edges(file)
     try:
-        content = json.loads(Path(file).read_text())
-        positions = torch.tensor(content["positions"], dtype=torch.float32)
-        edges = torch.tensor(content["edges"], dtype=torch.long).reshape(-1, 2)
-        normals = torch.tensor(content["normals"], dtype=torch.float32) if "normals" in content else None
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{file}: expected JSON with positions and edges ({error})") from error
-    report_decoded(edges_to_polygons(positions, edges, normals), positions, Path(out))
+        found = edges_to_polygons(positions, edges, normals)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    report_decoded(found, positions, Path(out))
     return 0
 
 

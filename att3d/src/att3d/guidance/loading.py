@@ -79,7 +79,10 @@ def check_kind(path: Path, kind: str) -> None:
     """Raises ValueError: the config at `path` is that of another kind of encoder."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: missing; expected a text encoder of transformers")
-    found = json.loads(path.read_text()).get("model_type", "")
+    try:
+        found = str(json.loads(path.read_text())["model_type"])
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path}: expected JSON with model_type, a config of transformers ({error})") from error
     if not found.startswith(kind):
         raise ValueError(f"{path}: model_type is {found!r}, expected a {kind} text encoder")
 

@@ -82,7 +82,9 @@ def read_split(path: str | Path) -> dict[str, list[tuple[str, int]]]:
             part: list(zip(content[part]["path"], map(int, content[part]["label"]), strict=True))
             for part in ("train", "val", "test")
         }
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        if any(not isinstance(name, str) for nets in parts.values() for name, _ in nets):
+            raise TypeError("a path that is no text")
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError, OSError) as error:
         raise ValueError(f"{path}: JSON {{train, val, test}}: {{path, label}} expected ({error!r})") from error
     for part, nets in parts.items():
         for name, label in nets:

@@ -10,9 +10,11 @@ import ast
 import csv
 import gzip
 import itertools
+import math
 import random
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -46,25 +48,39 @@ def read_layout(path: str | Path) -> list[tuple[str, int, int, tuple[int, ...]]]
     """(varname, start, end, shape) of each tensor, in the order of the weights.
 
     Raises:
-        ValueError: columns are missing, or a shape does not fill its range; names the file and row.
+        ValueError: columns are missing, a shape does not fill its range, or ranges leave gaps; names the file and row.
     """
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = []
+    with named(path, "a table of comma-separated values in UTF-8"), open(path, newline="", encoding="utf-8") as file:
+        rows += csv.DictReader(file)
     found = []
     for number, row in enumerate(rows, start=1):
         try:
             shape = ast.literal_eval(row["shape"])
             entry = row["varname"], int(row["start_idx"]), int(row["end_idx"]), tuple(int(n) for n in shape)
-        except (KeyError, ValueError, SyntaxError, TypeError) as error:
+        except (KeyError, ValueError, SyntaxError, TypeError, OverflowError, MemoryError, RecursionError) as error:
             raise ValueError(
                 f"{path}, row {number}: varname, start_idx, end_idx and shape expected, got {row}"
             ) from error
-        if entry[2] - entry[1] != int(np.prod(entry[3])):
+        if entry[2] - entry[1] != math.prod(entry[3]) or min(entry[3], default=1) < 1:
             raise ValueError(f"{path}, row {number}: {entry[2] - entry[1]} weights for the shape {entry[3]}")
         found.append(entry)
     if not found:
         raise ValueError(f"{path}: an empty layout")
-    return sorted(found, key=lambda entry: entry[1])
+    found.sort(key=lambda entry: entry[1])
+    for (before, _, end, _), (name, start, _, _) in itertools.pairwise([("the beginning", 0, 0, ()), *found]):
+        if start != end:
+            raise ValueError(f"{path}: {name} begins at {start}, but {before} ends at {end}")
+    return found
+
+
+@contextmanager
+def named(path: str | Path, expected: str) -> Iterator[None]:
+    """ValueErrors about what is read here name the file."""
+    try:
+        yield
+    except (ValueError, OverflowError, csv.Error) as error:
+        raise ValueError(f"{path}: {expected} expected ({error})") from error
 
 
 def small_cnn_state(weights: np.ndarray, layout) -> dict[str, Tensor]:
@@ -127,9 +143,14 @@ class SmallCNNZoo(NetData):
         weights = _open_weights(files["weights.npy"])
         if len(weights) != len(steps) or weights.shape[1] != layout[-1][2]:
             raise ValueError(
-                f"{files['weights.npy']}: ({len(steps)}, {layout[-1][2]}) weights expected by metrics and layout, "
-                f"got {weights.shape}"
+                f"{files['weights.npy']}: ({len(steps)}, {layout[-1][2]}) weights expected by metrics.csv.gz and "
+                f"layout.csv, got {weights.shape}"
             )
+        with named(files["layout.csv"], "the tensors of the zoo's networks"):
+            state = small_cnn_state(weights[:0], layout)
+            for name, value in SmallCNN(self.channels).state_dict().items():
+                if state[name].shape[1:] != value.shape:
+                    raise ValueError(f"{name} {tuple(value.shape)}, got {tuple(state[name].shape[1:])}")
         kept = np.flatnonzero(np.array(steps) == LAST_STEP).tolist()
         graph = build_parameter_graph(SmallCNN(self.channels), torch.zeros(1, self.channels, 32, 32))
         for part, rows in split_rows(self._order(len(steps)), kept).items():
@@ -147,7 +168,8 @@ class SmallCNNZoo(NetData):
     def _order(self, rows: int) -> list[int]:
         if not self.split_csv:
             return torch.randperm(rows, generator=torch.Generator().manual_seed(0)).tolist()
-        with open(self.split_csv, newline="", encoding="utf-8") as file:
+        path = self.split_csv
+        with named(path, "numbers of rows"), open(path, newline="", encoding="utf-8") as file:
             order = [int(float(cell)) for row in csv.reader(file) for cell in row if cell.strip()]
         if sorted(order) != list(range(rows)):
             raise ValueError(
@@ -175,18 +197,20 @@ def read_metrics(path: str | Path) -> tuple[list[int], list[float]]:
                 try:
                     steps.append(int(float(row["step"])))
                     accuracy.append(float(row["test_accuracy"]))
-                except (KeyError, TypeError, ValueError) as error:
+                    if not 0 <= accuracy[-1] <= 1:
+                        raise ValueError("no share")
+                except (KeyError, TypeError, ValueError, OverflowError) as error:
                     raise ValueError(f"{path}, row {number}: numbers step and test_accuracy expected") from error
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path}: damaged or truncated gzip file ({error})") from error
+    except (EOFError, OSError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: damaged or truncated gzip file of a table ({error})") from error
     return steps, accuracy
 
 
 def _open_weights(path: Path) -> np.ndarray:
     try:
         weights = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # numpy raises many kinds for a damaged file
         raise ValueError(f"{path}: not a readable .npy array of numbers, or a truncated one ({error})") from error
-    if weights.ndim != 2:
-        raise ValueError(f"{path}: a matrix expected, got the shape {weights.shape}")
+    if weights.ndim != 2 or weights.dtype.kind != "f":
+        raise ValueError(f"{path}: a matrix expected, of floats, got the shape {weights.shape} of {weights.dtype}")
     return weights
