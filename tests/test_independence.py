@@ -34,7 +34,7 @@ SECTIONS = [
     "Citing",
 ]
 HOUSE_COPIES = ["claims.py", "command.py", "configured.py", "results.py"]
-WHERE_NEEDED = ["finite.py", "idx.py", "resuming.py", "../../tests/damages.py"]  # alike in those projects that have them
+WHERE_NEEDED = ["finite.py", "idx.py", "resuming.py", "../../tests/damages.py"]  # alike where a project has them
 IMPORTED_AS = {  # where it is not the distribution's name with underscores
     "faiss-cpu": {"faiss"},
     "matplotlib": {"matplotlib", "mpl_toolkits"},

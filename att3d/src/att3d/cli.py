@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from . import command
 from .demo import demo
-from .experiment import CLASSES, StudyCommandLine
+from .experiment import Experiment
 from .reproduce import reproduce
 from .verbs import evaluate, export_mesh, finetune, generate, interpolate
 
@@ -22,7 +22,7 @@ VERBS = {
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    command.run(StudyCommandLine, "att3d", VERBS, args, **CLASSES)
+    command.run(Experiment.command_line, "att3d", VERBS, args, **Experiment.classes)
 
 
 if __name__ == "__main__":

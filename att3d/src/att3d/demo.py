@@ -13,7 +13,8 @@ from torch import Tensor
 from . import evidence, figures
 from .cameras import ring
 from .claims import claims_table, exit_status, write_claims
-from .experiment import Cell, Experiment, one_thread
+from .configured import one_thread
+from .experiment import Cell, Experiment
 from .mesh import to_mesh
 from .pictures import save_contact_sheet, save_gif, tiles
 from .scenes import Scenes

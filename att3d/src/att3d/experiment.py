@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from pytorch_lightning import LightningDataModule, LightningModule
-from tqdm import tqdm
+from pytorch_lightning import LightningModule
 
 from .checkpoints import save_model
-from .command import CommandLine, config_path
+from .command import CommandLine
+from .configured import Configured, one_thread, quiet
 from .per_prompt import PerPromptBaseline
-from .quiet import quiet
+from .results import whole, write_json
 from .retrieval import ShapeRetrieval, train_retrieval
 from .study import StudySettings, scene_records
 
@@ -27,17 +24,6 @@ class StudyCommandLine(CommandLine):
 
     def add_arguments_to_parser(self, parser):
         parser.add_class_arguments(StudySettings, "study")
-
-
-CLASSES = {
-    "model_class": LightningModule,
-    "datamodule_class": LightningDataModule,
-    "subclass_mode_model": True,
-    "subclass_mode_data": True,
-    "auto_configure_optimizers": False,
-    "seed_everything_default": 0,
-    "save_config_kwargs": {"overwrite": True},
-}
 
 
 class Cell(NamedTuple):
@@ -54,31 +40,15 @@ class Cell(NamedTuple):
         return f"{self.method}-{self.budget:g}{rate}-s{self.seed}"
 
 
-class Experiment:
-    """The model, data, trainer and study settings of one or more configs, the later over the earlier.
+class Experiment(Configured):
+    """The model, data, trainer and study settings of one or more configs, the later over the earlier."""
 
-    Args:
-        configs: names of packaged configs, or paths.
-        overrides: command-line arguments over them, such as `--trainer.max_steps=100`.
-    """
+    command_line = StudyCommandLine
 
     def __init__(self, configs: Sequence[str], overrides: Sequence[str] = ()):
-        self.configs, self.overrides = list(configs), list(overrides)
-        args = [f"--config={config_path(name)}" for name in configs] + list(overrides)
-        quiet()
-        self._cli = StudyCommandLine(run=False, args=args, save_config_callback=None, **CLASSES)
-        self.model: LightningModule = self._cli.model
-        self.data: LightningDataModule = self._cli.datamodule
-        self.settings: StudySettings = self._cli.config_init.study
-
-    def trainer(self):
-        """A new trainer with the config's settings."""
-        return self._cli.instantiate_trainer()
-
-    def with_settings(self, changed: Mapping[str, Any]) -> Experiment:
-        """The same experiment with some settings changed, by their dotted names."""
-        more = [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in changed.items()]
-        return Experiment(self.configs, [*self.overrides, *more])
+        quiet(".*lr_scheduler.step.*", ".*ended before the epoch.*")
+        super().__init__(configs, overrides)
+        self.settings = self.section("study", StudySettings)
 
     def cells(self) -> list[Cell]:
         """All trainings: methods × budgets × seeds, at the rates chosen for each."""
@@ -109,11 +79,6 @@ class Experiment:
         per_step = (self.data.prompts_per_step or prompts) * self.model.views
         return max(1, round(budget * prompts / per_step))
 
-    def fingerprint(self) -> str:
-        """All that decides a trained model, as text."""
-        config = self._cli.config.as_dict()
-        return json.dumps({key: config[key] for key in ("model", "data", "trainer", "seed_everything")}, default=str)
-
     def trained(self, path: Path) -> LightningModule:
         """The model with the weights at `path`, which are trained first if they are not there."""
         if not path.is_file() or torch.load(path, weights_only=True)["fingerprint"] != self.fingerprint():
@@ -137,7 +102,9 @@ class Experiment:
         if not path.is_file() or json.loads(torch.load(path, weights_only=True)["key"]) != key:
             with one_thread():
                 network, accuracy = train_retrieval(each, key["views"], key["resolution"], key["steps"])
-            write(path, {"key": json.dumps(key), "state_dict": network.state_dict(), "accuracy": accuracy})
+            content = {"key": json.dumps(key), "state_dict": network.state_dict(), "accuracy": accuracy}
+            with whole(path) as temporary:
+                torch.save(content, temporary)
         content = torch.load(path, weights_only=True)
         network = ShapeRetrieval(each)
         network(torch.zeros(1, 3, key["resolution"], key["resolution"]))
@@ -155,9 +122,7 @@ class Experiment:
             return content["records"]
         with one_thread():
             taken = take()
-        out.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".tmp").write_text(json.dumps({"mark": mark, "records": taken}))
-        os.replace(path.with_suffix(".tmp"), path)
+        write_json(path, {"mark": mark, "records": taken})
         return json.loads(path.read_text())["records"]
 
     def measured(self, cell: Cell, out: Path, changed: Mapping[str, Any] | None = None, name: str = "") -> list[dict]:
@@ -179,48 +144,5 @@ class Experiment:
         """Train and measure cells in worker processes, with a progress bar; all their records."""
         with one_thread():
             self.retrieval(out / "retrieval.pt")
-        jobs = [(self.configs, self.overrides, cell, out) for cell in cells]
-        if self.settings.workers > 1 and len(jobs) > 1:
-            context = multiprocessing.get_context("spawn")
-            with one_thread_each(), context.Pool(min(self.settings.workers, len(jobs))) as pool:
-                found = list(tqdm(pool.imap(finish_elsewhere, jobs), desc=title, unit="training", total=len(jobs)))
-        else:
-            found = [finish_elsewhere(job) for job in tqdm(jobs, desc=title, unit="training")]
+        found = self.each("measured", [(cell, out) for cell in cells], self.settings.workers, title, "training")
         return [record for records in found for record in records]
-
-
-def finish_elsewhere(job: tuple[list[str], list[str], Cell, Path]) -> list[dict]:
-    """One cell, possibly in a process that has only the names of the configs; its records, which are also on disk."""
-    configs, overrides, cell, out = job
-    return Experiment(configs, overrides).measured(cell, out)
-
-
-def write(path: Path, content: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(content, path.with_suffix(".tmp"))
-    os.replace(path.with_suffix(".tmp"), path)
-
-
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Processes started here compute with one thread; only their environment can say so before torch is loaded."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute with one thread for a while: these products are too small to share, on a busy machine much slower."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -17,9 +17,10 @@ import torch
 
 from . import evidence, figures
 from .claims import Claim, claims_table
+from .configured import one_thread
 from .demo import grid_images, pairs_of, strips, trained_model
 from .evidence import column, mean_and_error, rows
-from .experiment import Cell, Experiment, one_thread
+from .experiment import Cell, Experiment
 from .guidance.exact import ExactPrior
 from .guidance.pixel import PixelGuidance
 from .shape_prior import ShapePrior

@@ -9,11 +9,11 @@ from pytorch_lightning import Callback, Trainer
 from torch import Tensor
 
 from .cameras import ring
+from .configured import quiet
 from .data import PromptDataModule
 from .interpolation import PromptInterpolator
 from .metrics import psnr
 from .per_prompt import PerPromptBaseline, finetuning
-from .quiet import quiet
 from .shapes import render_truth
 from .study import StudySettings, judged_loss, path_length_ratio
 from .training import ATT3D
@@ -42,7 +42,7 @@ class Curve(Callback):
 
 def quiet_trainer(steps: int, callbacks: Sequence[Callback] = ()) -> Trainer:
     """A trainer for a few steps, without logs and files."""
-    quiet()
+    quiet(".*lr_scheduler.step.*", ".*ended before the epoch.*")
     return Trainer(
         accelerator="cpu", max_steps=steps, logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, callbacks=list(callbacks), limit_val_batches=0,
