@@ -124,12 +124,12 @@ def suggestions(rows: list[int], count: int) -> None:
         for n in rows if encoder != "gmn" else [n for n in rows if n * edges <= 300_000]:
             ours = told(hub, encoder, n, RefitSchedule(1.5), FitSettings(80, 5e-3, 64, 16))
             start = time.process_time()
-            ours._update()  # the fit that the schedule asks for at these rows
+            ours.forecaster.update()  # the fit that the schedule asks for at these rows
             fit = time.process_time() - start
             between = seconds(ours, hub, count)
             spread = 0.5 * fit / max(1, 0.5 * n)  # the next one has half the steps and comes after n / 2 suggestions
             theirs = told(hub, encoder, n, DyHPOSchedule(), FitSettings(1000, 1e-3))
-            theirs._fits = 10  # past its fits from new weights, which cost 20 times as much
+            theirs.forecaster.fits = 10  # past its fits from new weights, which cost 20 times as much
             one = seconds(theirs, hub, 1)
             total = between + spread
             row = f"| {encoder} | {edges} | {n} | {total:.3f} | {spread:.3f} | {one:.2f} | {one / total:.0f} |"

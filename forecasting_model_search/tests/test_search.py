@@ -197,19 +197,19 @@ def test_fantasies_of_pending_slices_leave_no_trace(hub):
             suggestion.config_id, suggestion.to_epoch, hub.curves[suggestion.config_id, suggestion.to_epoch - 1]
         )
     searcher.ask()
-    known = searcher._gp.known
+    known = searcher.forecaster.gp.known
     searcher.ask()
-    assert searcher._gp.known is known
+    assert searcher.forecaster.gp.known is known
 
 
 def test_an_update_between_fits_extends_to_what_conditioning_anew_gives(hub):
     searcher = searcher_on(hub, "stat", budget=20, schedule=RefitSchedule(growth=100.0))
     replay(hub, searcher)
-    searcher._update()
-    gp, rows = searcher._gp, searcher._known
-    assert searcher._fits == 1 and len(rows) == len(searcher.history.rows())
+    searcher.forecaster.update()
+    gp, rows = searcher.forecaster.gp, searcher.forecaster.known
+    assert searcher.forecaster.fits == 1 and len(rows) == len(searcher.history.rows())
     grown = gp.known
-    inputs = searcher._builder().inputs(searcher.history, rows)
+    inputs = searcher.forecaster.builder().inputs(searcher.history, rows)
     gp.condition(inputs, torch.tensor([row.score for row in rows], dtype=torch.float64))
     torch.testing.assert_close(gp.known.whitened, grown.whitened, atol=1e-6, rtol=1e-6)
 
@@ -220,9 +220,9 @@ def test_one_candidate_alone_is_predicted_as_in_a_batch(hub):
     rows = [
         Row(i, searcher.history.reached(i), 5, math.nan) for i in range(len(hub)) if searcher.history.reached(i) < 5
     ]
-    builder = searcher._builder()
-    together = searcher._gp.posterior(builder.inputs(searcher.history, rows))[0]
-    alone = torch.cat([searcher._gp.posterior(builder.inputs(searcher.history, [row]))[0] for row in rows])
+    builder = searcher.forecaster.builder()
+    together = searcher.forecaster.gp.posterior(builder.inputs(searcher.history, rows))[0]
+    alone = torch.cat([searcher.forecaster.gp.posterior(builder.inputs(searcher.history, [row]))[0] for row in rows])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
 
 
@@ -240,8 +240,8 @@ def test_the_forecast_ranks_what_can_go_on(hub):
 def test_multi_horizon_rows_are_learned_from(hub):
     searcher = searcher_on(hub, surrogate=SurrogateSettings("stat", multi_horizon=True))
     replay(hub, searcher)
-    assert len(searcher._known) > len(searcher.history.rows())
-    assert searcher._builder().inputs(searcher.history, searcher._known).budget.shape[1] == 2
+    assert len(searcher.forecaster.known) > len(searcher.history.rows())
+    assert searcher.forecaster.builder().inputs(searcher.history, searcher.forecaster.known).budget.shape[1] == 2
 
 
 def test_new_configurations_are_drawn_where_there_is_no_pool():

@@ -7,6 +7,7 @@ Lightning in `forecasting_model_search.engines`. The experiments are the command
 from .acquisition import best_at, expected_improvement
 from .checkpoints import CheckpointStore, FolderStore, Retention, weights_of
 from .encoders import FlatEncoder, NFNEncoder, NoEncoder, StatEncoder, WeightEncoder
+from .ensemble import Ensemble
 from .fitting import FitSettings, fit
 from .graph_encoder import GraphEncoder
 from .history import History
@@ -31,6 +32,7 @@ __all__ = [
     "DeepKernel",
     "DeepKernelGP",
     "DyHPOSchedule",
+    "Ensemble",
     "FitSettings",
     "FlatEncoder",
     "Float",

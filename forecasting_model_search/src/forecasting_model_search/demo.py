@@ -49,8 +49,9 @@ def seeded(configs: Sequence[str], seed: int) -> Experiment:
     if not seed:
         return experiment
     s = experiment.settings
-    names = ("forecast_seeds", "replay_seeds", "transfer_seeds")
-    changed = {f"study.{name}": [k + 10_000 * seed for k in getattr(s, name)] for name in names}
+    names = ("forecast_seeds", "control_seeds", "replay_seeds", "transfer_seeds")
+    named = {name: getattr(s, name) for name in names if getattr(s, name) is not None}
+    changed = {f"study.{name}": [k + 10_000 * seed for k in seeds] for name, seeds in named.items()}
     return experiment.with_settings(
         changed | {"study.live_seed": s.live_seed + 10_000 * seed, "study.shown": s.shown + 10_000 * seed}
     )

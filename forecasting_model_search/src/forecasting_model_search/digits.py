@@ -1,10 +1,9 @@
 """A zoo of small networks on scikit-learn's digits, and a hub that fine-tunes them: the embedded default.
 
 Zoo: networks trained upstream with random scale, rate, weight decay, data and length, good and bad. Hub: each
-    configuration
-takes one of them with a new head and fine-tunes it on 100 other images. Only the weights tell a good start from a bad
-one. Hundreds train at once under vmap; order of the data depends on (seed, configuration, epoch) alone, so that one
-that was stopped goes on as if it had not been.
+configuration takes one of them with a new head and fine-tunes it on 100 other images. Only the weights tell a good
+start from a bad one. Hundreds train at once under vmap; order of the data depends on (seed, configuration, epoch)
+alone, so that one that was stopped goes on as if it had not been.
 """
 
 from __future__ import annotations

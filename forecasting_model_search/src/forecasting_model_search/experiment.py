@@ -24,7 +24,9 @@ from .learning import SurrogateTraining
 from .methods import SurrogateSettings
 from .study import StudySettings
 
-TRANSFER_SHIFT = 500  # between the seeds of the two hubs of a transfer
+TRANSFER_SHIFT = 1  # between the seeds of the two hubs of a transfer
+MEMBER_SHIFT = 1_000_003  # between the seeds of the fits that are averaged
+CONTROLS = ("none start id", "gmn shuffled")  # left out on hubs that are not among `control_seeds`
 
 
 class StudyCommandLine(CommandLine):
@@ -76,10 +78,12 @@ class Experiment:
         config = self._cli.config.as_dict()
         return json.dumps({key: config[key] for key in ("model", "data", "trainer", "seed_everything")}, default=str)
 
-    def fitted(self) -> SurrogateTraining:
-        """The surrogate, fitted on the observed part of the hub."""
-        self.trainer().fit(self.model, self.data)
-        return self.model.eval()
+    def fitted(self, member: int = 0) -> SurrogateTraining:
+        """The surrogate, fitted on the observed part of the hub; other members have other first weights."""
+        settings = {k: v for k, v in self.model.hparams.items() if not k.startswith("_")}
+        model = type(self.model)(**settings | {"seed": settings["seed"] + MEMBER_SHIFT * member})
+        self.trainer().fit(model, self.data)
+        return model.eval()
 
     # ── records, cached as JSON
 
@@ -115,18 +119,22 @@ class Experiment:
         return {"forecast": self._forecasts, "replay": self._replays, "live": self._live}[kind](seed, out)
 
     def _forecasts(self, seed: int, out: Path) -> list[dict]:
-        """Each method fitted once; where transfer is measured, it also ranks a hub of which it is told nothing."""
+        """Each method fitted; where transfer is measured, it also ranks a hub of which it is told nothing."""
         found, settings = [], self.settings
+        controls = settings.forecast_seeds if settings.control_seeds is None else settings.control_seeds
         for method in settings.forecast_methods:
+            if method in CONTROLS and seed not in controls:
+                continue
             own, shown = self.of_seed(seed, method), seed == settings.shown
             carried = seed in settings.transfer_seeds and method in settings.transfer_methods
             other = self.of_seed(seed + TRANSFER_SHIFT, method).data if carried else None
 
             def take(own=own, method=method, shown=shown, other=other):
-                return measure.forecast_record(own.fitted(), own.data, method, seed, shown, other)
+                members = [own.fitted(k) for k in range(settings.forecast_fits)]
+                return measure.forecast_record(members, method, seed, shown, other)
 
             name = f"{method.replace(' ', '_')}_{seed}" + "_and_transfer" * carried
-            found.append(own.records("forecast", name, out, take, shown))
+            found.append(own.records("forecast", name, out, take, [shown, settings.forecast_fits]))
         return found
 
     def _replays(self, seed: int, out: Path) -> list[dict]:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from .checkpoints import CheckpointStore
+from .ensemble import Ensemble
 from .history import History, Row
 from .hub import ModelHub
 from .metrics import kendall_tau
 from .rows import RowBuilder, ToldCheckpoints
-from .surrogate import DeepKernelGP
 from .weights import Checkpoint
 
 
@@ -73,7 +73,7 @@ def points_of(hub: ModelHub, start_id: bool = False) -> dict[int, list[float]]:
 
 
 def rank_others(
-    hub: ModelHub, gp: DeepKernelGP, builder: RowBuilder, others: Sequence[int], states: Sequence[int], store=None
+    hub: ModelHub, surrogate: Ensemble, builder: RowBuilder, others: Sequence[int], states: Sequence[int], store=None
 ) -> dict[str, float]:
     """τ by state and target: 'next/0', 'final/0' ... of configurations that were not learned from."""
     seen = observe(hub, others, [max(states)] * len(others))
@@ -82,10 +82,10 @@ def rank_others(
     own = RowBuilder(
         builder.configs, hub.epochs, ToldCheckpoints(store, seen) if looks else None, builder.multi_horizon
     )
-    found, cache = {}, {}
+    found, caches = {}, surrogate.new_caches()
     for state in states:
         for target, epoch in (("next", state + 1), ("final", hub.epochs)):
             rows = [Row(i, state, epoch, float("nan")) for i in others]
-            mean, _ = gp.posterior(own.inputs(seen, rows), cache)
+            mean, _ = surrogate.posterior(own.inputs(seen, rows), caches)
             found[f"{target}/{state}"] = kendall_tau(mean.tolist(), hub.curves[list(others), epoch - 1])
     return found

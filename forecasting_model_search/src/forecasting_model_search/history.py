@@ -1,8 +1,7 @@
 """What a search was told, and the rows that it makes of it. Nothing that was not told can be read from here.
 
 A row is one thing the surrogate learns from: the configuration, its curve and its checkpoint up to some state, and a
-    later
-epoch whose score is known. One-step rows go from j − 1 to j; multi-horizon rows from any earlier state b < j.
+later epoch whose score is known. One-step rows go from j − 1 to j; multi-horizon rows from any earlier state b < j.
 """
 
 from __future__ import annotations

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
-from .data import HubDataModule
+from .ensemble import Ensemble
 from .fitting import settle_batchnorm
-from .forecast import observe, rank_others
-from .history import Row
+from .forecast import rank_others
 from .methods import SurrogateSettings, make_surrogate
 from .surrogate import DeepKernelGP
 
@@ -22,7 +20,7 @@ class SurrogateTraining(LightningModule):
 
     Args:
         encoder: none (DyHPO), flat, stat, nfn or gmn. curve: look at learning curves. width, blocks, out, frequency:
-            of the graph metanetwork. rate: of Adam. seed: of the first weights.
+            of the graph metanetwork. rate: of Adam. seed: of the first weights. channels: of the convolution of curves.
     """
 
     def __init__(
@@ -35,12 +33,13 @@ class SurrogateTraining(LightningModule):
         frequency: float = 1.5,
         rate: float = 5e-3,
         seed: int = 0,
+        channels: int = 32,
     ):
         super().__init__()
         self.save_hyperparameters()
         if rate <= 0:
             raise ValueError(f"the rate must be positive, got {rate}")
-        self.surrogate = SurrogateSettings(encoder, curve, width, blocks, out, frequency)
+        self.surrogate = SurrogateSettings(encoder, curve, width, blocks, out, frequency, channels=channels)
         self.gp: DeepKernelGP | None = None
 
     def setup(self, stage: str | None = None) -> None:
@@ -76,23 +75,11 @@ class SurrogateTraining(LightningModule):
     def validation_step(self, state: Tensor, _: int) -> None:
         if self.trainer.sanity_checking:
             return
-        for name, tau in self.ranked([int(state)]).items():
-            self.log(f"val/tau_{name.replace('/', '_')}", tau, batch_size=1)
-
-    def ranked(self, states: list[int], data: HubDataModule | None = None) -> dict[str, float]:
-        """τ of the configurations that were not observed, by target and state; of another hub, if `data` is given."""
-        data = data or self.trainer.datamodule
-        builder = data.builder(data.history)
-        return rank_others(data.hub, self.gp, builder, data.others, states, data.store)
-
-    def predicted(self, state: int, epoch: int) -> dict[str, list[float]]:
-        """True and predicted scores of the configurations that were not observed, with standard deviations."""
         data = self.trainer.datamodule
-        seen = observe(data.hub, data.others, [state] * len(data.others))
-        rows = [Row(i, state, epoch, float("nan")) for i in data.others]
-        mean, std = self.gp.posterior(data.builder(seen).inputs(seen, rows), noise=True)
-        true = data.hub.curves[np.array(data.others), epoch - 1]
-        return {"true": true.tolist(), "mean": mean.tolist(), "std": std.tolist()}
+        builder = data.builder(data.history)
+        taus = rank_others(data.hub, Ensemble([self.gp]), builder, data.others, [int(state)], data.store)
+        for name, tau in taus.items():
+            self.log(f"val/tau_{name.replace('/', '_')}", tau, batch_size=1)
 
     def configure_optimizers(self):
         return torch.optim.Adam(self.gp.parameters(), lr=self.hparams.rate)

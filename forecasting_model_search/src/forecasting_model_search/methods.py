@@ -18,7 +18,8 @@ ENCODERS = ("none", "flat", "stat", "nfn", "gmn")
 @dataclass(frozen=True)
 class SurrogateSettings:
     """encoder: one of none, flat, stat, nfn, gmn. curve: look at the learning curve. width, blocks: of the graph
-    metanetwork. out: of the embedding of GMN and STAT. multi_horizon: predict any later epoch, not the next alone."""
+    metanetwork. out: of the embedding of GMN and STAT. multi_horizon: predict any later epoch, not the next alone.
+    channels: through which the curve is read; with DyHPO's own 4 it is read badly."""
 
     encoder: str = "gmn"
     curve: bool = True
@@ -27,6 +28,7 @@ class SurrogateSettings:
     out: int = 32
     frequency: float = 1.5
     multi_horizon: bool = False
+    channels: int = 32
 
     def __post_init__(self):
         if self.encoder not in ENCODERS:
@@ -57,7 +59,8 @@ def make_surrogate(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = make_encoder(settings, graphs)
-        return DeepKernelGP(DeepKernel(config_size, 1 + settings.multi_horizon, encoder, settings.curve))
+        budget_size, channels = 1 + settings.multi_horizon, settings.channels
+        return DeepKernelGP(DeepKernel(config_size, budget_size, encoder, settings.curve, channels=channels))
 
 
 def load_surrogate(gp: DeepKernelGP, parameters: Mapping[str, torch.Tensor]) -> None:

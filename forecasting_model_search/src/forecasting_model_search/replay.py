@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import optuna
+from torch import Tensor
 
 from .baselines import ASHA, GPEI, OptunaSearch, RandomSearch, Searcher
 from .fitting import FitSettings
@@ -87,8 +88,10 @@ def make_searcher(
     settings: ReplaySettings,
     seed: int,
     surrogate: SurrogateSettings | None = None,
+    pretrained: Mapping[str, Tensor] | None = None,
 ) -> Searcher:
-    """A searcher by name on a hub's pool: an encoder of FMS, or a baseline.
+    """A searcher by name on a hub's pool: an encoder of FMS, whose fits may start from `pretrained` parameters, or a
+    baseline.
 
     Raises:
         ValueError: unknown name.
@@ -106,6 +109,7 @@ def make_searcher(
             ),
             schedule=RefitSchedule(settings.growth),
             settings=SearchSettings(settings.initial),
+            pretrained=pretrained,
         )
     if method == "asha":
         rungs = [1, 2, 5, 10, 20] if hub.epochs == 20 else None
@@ -119,17 +123,3 @@ def make_searcher(
     if method == "optuna-gp":
         return OptunaSearch(**common, sampler=optuna.samplers.GPSampler(seed=seed))
     raise ValueError(f"unknown method {method!r}, choose from {', '.join(LABELS)}")
-
-
-def replay_record(
-    hub: ModelHub, method: str, settings: ReplaySettings, seed: int, surrogate: SurrogateSettings
-) -> dict:
-    """One replay: regret after each epoch (that of the last epoch where a search ended early)."""
-    trace = replay(hub, make_searcher(method, hub, settings, seed, surrogate))
-    curve = trace.regret(hub.best()).tolist()
-    return {"method": method, "seed": seed, "regret": curve + curve[-1:] * (settings.budget - len(curve))}
-
-
-def mean_regret(records: Sequence[dict], method: str) -> np.ndarray:
-    """(seeds, budget) of one method."""
-    return np.array([r["regret"] for r in records if r["method"] == method])

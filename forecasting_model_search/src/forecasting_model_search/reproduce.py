@@ -33,7 +33,8 @@ def reproduce(
     """Measure what the README quotes; a run that was stopped goes on where it was.
 
     Args:
-        experiment: forecast (with transfer), replay, hard, taskset, or all of them (taskset only if its file is given).
+        experiment: forecast (with transfer), replay, narrow, hard, taskset, or all of them (taskset only with its
+            file).
         out: Folder for results and figures.
         taskset: JSON file of a TaskSet task.
         workers: Processes.
@@ -61,6 +62,12 @@ def part(kind: str) -> Callable[[Path, str, int], None]:
     return run
 
 
+def narrow(out: Path, _: str, workers: int) -> None:
+    """Forecasts with curves read through DyHPO's four channels."""
+    experiment = Experiment(["demo", "reproduce_narrow"]).with_settings({"study.workers": workers})
+    measure(out, "narrow", experiment, "forecasting-model-search reproduce narrow")
+
+
 def hard(out: Path, _: str, workers: int) -> None:
     """A harder hub: 500 configurations, 500 networks in the zoo."""
     experiment = Experiment(["demo", "reproduce_hard"]).with_settings({"study.workers": workers})
@@ -77,6 +84,7 @@ def taskset(out: Path, path: str, workers: int) -> None:
 EXPERIMENTS: dict[str, Callable[[Path, str, int], None]] = {
     "forecast": part("forecast"),
     "replay": part("replay"),
+    "narrow": narrow,
     "hard": hard,
     "taskset": taskset,
 }

@@ -27,8 +27,7 @@ class RefitSchedule:
     """A fit whenever the rows have grown by a factor, between fits only new rows of the Cholesky factor.
 
     growth: the factor. cold: fits from new weights while there are at most so many rows; later ones go on from the
-        last, with
-    `warm` of the steps.
+    last, with `warm` of the steps.
     """
 
     growth: float = 2.0

@@ -1,8 +1,6 @@
 """Forecasting Model Search as ask and tell: which configuration to train for some more epochs, from which checkpoint.
 
-It knows what it was told and nothing else: rows, curves and checkpoints go through `History` and `ToldCheckpoints`,
-    which
-refuse anything later.
+It knows what it was told and nothing else: the bookkeeping is here, the surrogate behind it is `forecaster.py`.
 """
 
 from __future__ import annotations
@@ -17,15 +15,13 @@ import torch
 
 from .acquisition import best_at, expected_improvement
 from .checkpoints import CheckpointStore, FolderStore, Retention
-from .fitting import FitSettings, fit
+from .fitting import FitSettings
+from .forecaster import Forecaster
 from .history import History, Row
-from .kernel import Posterior
-from .methods import SurrogateSettings, load_surrogate, make_surrogate
-from .rows import RowBuilder, ToldCheckpoints, WithStarts, scores_of
+from .methods import SurrogateSettings
 from .schedule import RefitSchedule, Schedule
 from .space import SearchSpace
 from .suggestion import SearchSettings, Start, Suggestion
-from .surrogate import DeepKernelGP
 from .weights import Checkpoint, State, fingerprint
 
 
@@ -70,24 +66,29 @@ class ForecastingModelSearch:
         self.space, self.budget, self.seed = space, budget, seed
         self.sign = 1.0 if mode == "max" else -1.0
         self.checkpoints, self.surrogate, self.settings = checkpoints, surrogate, settings
-        self.fitting = fitting or FitSettings()
-        self.schedule, self._start = schedule or RefitSchedule(), start
-        self.retention = Retention(keep) if keep is not None else None
-        self.pretrained = pretrained
+        self._start, self.retention = start, Retention(keep) if keep is not None else None
         self.history = History(max_epochs)
         self.params: dict[int, dict[str, Any]] = {}
         self._points: dict[int, list[float]] = {}
         self._initial: dict[int, Checkpoint] = {}
+        self.forecaster = Forecaster(
+            self.history,
+            self._points,
+            space.width,
+            self._initial,
+            checkpoints,
+            surrogate,
+            fitting or FitSettings(),
+            schedule or RefitSchedule(),
+            seed,
+            pretrained,
+        )
         self.next_id = 0
         self.pending: dict[int, tuple[int, int]] = {}
         self.pooled = pool is not None
         for params in pool or ():
             self._add(dict(params))
         self._random = np.random.default_rng([seed, 9])
-        self._gp: DeepKernelGP | None = None
-        self._known: list[Row] = []
-        self._fits, self._fitted = 0, 0
-        self._cache: dict[str, torch.Tensor] = {}
         self._promise: dict[int, float] = {}
 
     # ── what was told
@@ -186,14 +187,14 @@ class ForecastingModelSearch:
         Raises:
             ValueError: nothing was told yet.
         """
-        self._update()
+        self.forecaster.update()
         epoch = epoch or self.history.max_epochs
         rows = [
             Row(i, self.history.reached(i), epoch, float("nan"))
             for i in self.params
             if not self.history.diverged(i) and self.history.reached(i) < epoch
         ]
-        mean, std = self._gp.posterior(self._builder().inputs(self.history, rows), self._cache)
+        mean, std = self.forecaster.predict(rows)
         frame = pd.DataFrame(
             {"mean": self.sign * mean.numpy(), "std": std.numpy()}, index=[row.config_id for row in rows]
         )
@@ -216,59 +217,20 @@ class ForecastingModelSearch:
         running = [i for i in waiting if self.history.reached(i)]
         if running and self.settings.promote_prob and self._random.random() < self.settings.promote_prob:
             return max(running, key=lambda i: self.history.curve(i, self.history.reached(i))[-1])
-        self._update()
+        self.forecaster.update()
         improvement = self._improvement(waiting)
         self._promise = dict(zip(waiting, improvement.tolist(), strict=True))
         return waiting[int(improvement.argmax())]
 
     def _improvement(self, waiting: Sequence[int]) -> torch.Tensor:
         """EI (n,) of each candidate at its own next budget, with what is pending taken to come out as predicted."""
-        step, history, builder, gp = self.settings.step, self.history, self._builder(), self._gp
+        step, history = self.settings.step, self.history
         states = [history.reached(i) for i in waiting]
-        rows = [
-            Row(i, state, min(state + step, history.max_epochs), float("nan"))
-            for i, state in zip(waiting, states, strict=True)
-        ]
-        known = gp.known
-        if self.pending:
-            asked = [Row(i, history.reached(i), to, float("nan")) for i, (_, to) in self.pending.items()]
-            inputs = builder.inputs(history, asked)
-            gp.extend(inputs, gp.posterior(inputs, self._cache)[0], self._cache)
-        mean, std = gp.posterior(builder.inputs(history, rows), self._cache, self.settings.noise)
-        gp.known = known
-        return expected_improvement(mean, std, best_at(torch.tensor([row.epoch for row in rows]), history.curves))
-
-    def _update(self) -> None:
-        """Bring the surrogate up to what was told: a fit if the schedule says so, else only new rows of the factor."""
-        rows = sorted(self.history.rows(None if self.surrogate.multi_horizon else (1,)))
-        rows = [row for row in rows if self._has_weights(row)]
-        if not rows:
-            raise ValueError("nothing was told yet: there is nothing to forecast from")
-        seen = set(self._known)
-        new = [row for row in rows if row not in seen]
-        if not new and self._gp is not None:
-            return
-        plan = self.schedule.plan(len(rows), self._fitted, self._fits, self.fitting)
-        builder = self._builder()
-        if self._gp is None or plan.restart:
-            self._gp = make_surrogate(self.surrogate, self.space.width, self._graphs(), self.seed + 1000 * self._fits)
-            if self.pretrained is not None:
-                load_surrogate(self._gp, self.pretrained)
-            self._known = []
-        if plan.settings is not None or self._gp.known is None:
-            generator = torch.Generator().manual_seed(self.seed + 7919 * self._fits)
-            fit(self._gp, builder.inputs(self.history, rows), scores_of(rows), plan.settings or self.fitting, generator)
-            self._known, self._cache = rows, {}
-            self._fits, self._fitted = self._fits + 1, len(rows)
-        else:
-            self._gp.extend(builder.inputs(self.history, new), scores_of(new), self._cache)
-            self._known = self._known + new
-
-    def _has_weights(self, row: Row) -> bool:
-        """Rows whose checkpoint the store had to let go are left out, except where there never was one, before
-        training."""
-        looks = self.surrogate.encoder != "none"
-        return not looks or row.state == 0 or (row.config_id, row.state) in self.checkpoints
+        ends = [min(state + step, history.max_epochs) for state in states]
+        rows = [Row(i, state, to, float("nan")) for i, state, to in zip(waiting, states, ends, strict=True)]
+        asked = [Row(i, history.reached(i), to, float("nan")) for i, (_, to) in self.pending.items()]
+        mean, std = self.forecaster.predict(rows, self.settings.noise, asked)
+        return expected_improvement(mean, std, best_at(torch.tensor(ends), history.curves))
 
     def _candidates(self) -> list[int]:
         history = self.history
@@ -280,14 +242,6 @@ class ForecastingModelSearch:
 
     def _unstarted(self) -> list[int]:
         return [i for i in self._candidates() if not self.history.reached(i)]
-
-    def _graphs(self) -> list:
-        return list(self.checkpoints.graphs.values()) if self.checkpoints is not None else []
-
-    def _builder(self) -> RowBuilder:
-        looks = self.surrogate.encoder != "none"
-        store = WithStarts(ToldCheckpoints(self.checkpoints, self.history), self._initial) if looks else None
-        return RowBuilder(self._points, self.history.max_epochs, store, self.surrogate.multi_horizon)
 
     def _add(self, params: dict[str, Any], config_id: int | None = None) -> int:
         if config_id is None:
@@ -308,9 +262,7 @@ class ForecastingModelSearch:
         Raises:
             ValueError: nothing was fitted yet.
         """
-        if self._gp is None:
-            raise ValueError("nothing was fitted yet")
-        return {name: tensor.clone() for name, tensor in self._gp.state_dict().items()}
+        return self.forecaster.parameters()
 
     # ── stopping and going on
 
@@ -321,7 +273,6 @@ class ForecastingModelSearch:
         Weights that a store in memory holds are part of it; a folder's stay in their files.
         """
         in_memory = self.checkpoints is not None and not isinstance(self.checkpoints, FolderStore)
-        known = self._gp.known if self._gp is not None else None
         return {
             "settings": self._described(),
             "history": self.history.state_dict(),
@@ -329,12 +280,7 @@ class ForecastingModelSearch:
             "pending": {str(i): list(span) for i, span in self.pending.items()},
             "next_id": self.next_id,
             "random": _plain(self._random.bit_generator.state),
-            "fits": [self._fits, self._fitted],
-            "known": [list(row) for row in self._known],
-            "gp": self._gp.state_dict() if self._gp is not None else None,
-            "posterior": {k: getattr(known, k) for k in ("features", "scores", "factor", "whitened")}
-            if known
-            else None,
+            **self.forecaster.state_dict(),
             "checkpoints": {f"{i}_{e}": dict(self.checkpoints.state(i, e)) for i, e in self.checkpoints.places()}
             if in_memory
             else None,
@@ -348,27 +294,22 @@ class ForecastingModelSearch:
         """
         if state["settings"] != self._described():
             raise ValueError(f"expected a state of {self._described()}, got one of {state['settings']}")
-        self.params, self._points, self._initial = {}, {}, {}
+        for held in (self.params, self._points, self._initial):
+            held.clear()
         for i, params in state["params"].items():
             self._add(dict(params), int(i))
         self.next_id = state["next_id"]
-        self.history = History.from_state_dict(state["history"])
+        self.history = self.forecaster.history = History.from_state_dict(state["history"])
         self.pending = {int(i): (span[0], span[1]) for i, span in state["pending"].items()}
         self._random.bit_generator.state = state["random"]
         for place, weights in (state["checkpoints"] or {}).items():
             config_id, epoch = map(int, place.split("_"))
             if (config_id, epoch) not in self.checkpoints:
                 self.checkpoints.put(config_id, epoch, weights)
-        (self._fits, self._fitted), self._cache, self._gp = state["fits"], {}, None
-        self._known = [Row(*row) for row in state["known"]]
-        if state["gp"] is not None:
-            self._gp = make_surrogate(self.surrogate, self.space.width, self._graphs(), self.seed)
-            self._gp.load_state_dict(state["gp"])
-            if state["posterior"] is not None:
-                self._gp.known = Posterior(self._gp.process, **state["posterior"])
+        self.forecaster.load_state_dict(state)
 
     def _described(self) -> dict[str, Any]:
-        parts = {"surrogate": self.surrogate, "fitting": self.fitting, "settings": self.settings}
+        parts = {"surrogate": self.surrogate, "fitting": self.forecaster.fitting, "settings": self.settings}
         return {name: asdict(part) for name, part in parts.items()} | {
             "budget": self.budget,
             "max_epochs": self.history.max_epochs,

@@ -9,7 +9,10 @@ import numpy as np
 import torch
 
 from .data import HubDataModule
+from .ensemble import Ensemble
 from .fitting import FitSettings
+from .forecast import observe, rank_others
+from .history import Row
 from .hub import ModelHub
 from .learning import SurrogateTraining
 from .live import DigitsTask, race
@@ -28,15 +31,20 @@ class StudySettings:
 
     Args:
         forecast_methods: encoders, 'gmn shuffled', 'none start id'. forecast_seeds: hubs, a seed each.
+        forecast_fits: of each surrogate, from different first weights; their mean forecasts.
+        control_seeds: those of forecast_seeds where 'gmn shuffled' and 'none start id' are fitted too; all if not
+            given.
         replay_methods: of `replay.LABELS`. replay_seeds: a hub and a start each. replay: its settings.
         tau_at: epochs spent after which the searcher's forecast is held against the truth.
-        transfer_methods: encoders. transfer_seeds: those of forecast_seeds whose surrogates also rank the hub of 500
-            more. live_configs, live_budget, live_seed: of the race.
+        transfer_methods: encoders. transfer_seeds: those of forecast_seeds whose surrogates also rank the hub of the
+            next seed. live_configs, live_budget, live_seed: of the race.
         shown: the seed whose predictions and embeddings are drawn. workers: processes.
     """
 
     forecast_methods: list[str] = field(default_factory=lambda: ["none", "flat", "stat", "gmn", "gmn shuffled"])
     forecast_seeds: list[int] = field(default_factory=list)
+    forecast_fits: int = 1
+    control_seeds: list[int] | None = None
     replay_methods: list[str] = field(default_factory=list)
     replay_seeds: list[int] = field(default_factory=list)
     replay: ReplaySettings = field(default_factory=ReplaySettings)
@@ -61,25 +69,36 @@ class StudySettings:
 
 
 def forecast_record(
-    model: SurrogateTraining,
-    data: HubDataModule,
-    method: str,
-    seed: int,
-    shown: bool,
-    other: HubDataModule | None = None,
+    models: Sequence[SurrogateTraining], method: str, seed: int, shown: bool, other: HubDataModule | None = None
 ) -> dict:
-    """τ by state and target of a surrogate that was just fitted; with `shown`, its predictions and embeddings too; with
-    `other`, also τ on another hub, of which nothing was told."""
-    model.conclude()
-    states = list(data.settings.states)
-    record = {"method": method, "seed": seed, **model.ranked(states)}
+    """τ by state and target of surrogates that were just fitted, averaged; with `shown`, their predictions and the
+    first one's embeddings too; with `other`, also τ on another hub, of which nothing was told."""
+    data: HubDataModule = models[0].trainer.datamodule
+    for model in models:
+        model.conclude()
+    surrogate = Ensemble([model.gp for model in models])
+    record = {"method": method, "seed": seed, **ranked(surrogate, data, data.settings.states)}
     if other is not None:
         other.setup()
-        record["transfer"] = model.ranked(states, other)
+        record["transfer"] = ranked(surrogate, other, data.settings.states)
     if shown:
-        record["predicted"] = model.predicted(1, 2)
-        record["embedding"] = embedding(model.gp, data)
+        record["predicted"] = predicted(surrogate, data, 1, 2)
+        record["embedding"] = embedding(models[0].gp, data)
     return record
+
+
+def ranked(surrogate: Ensemble, data: HubDataModule, states: Sequence[int]) -> dict[str, float]:
+    """τ of the configurations that were not observed, by target and state."""
+    return rank_others(data.hub, surrogate, data.builder(data.history), data.others, states, data.store)
+
+
+def predicted(surrogate: Ensemble, data: HubDataModule, state: int, epoch: int) -> dict[str, list[float]]:
+    """True and predicted scores of the configurations that were not observed, with standard deviations."""
+    seen = observe(data.hub, data.others, [state] * len(data.others))
+    rows = [Row(i, state, epoch, float("nan")) for i in data.others]
+    mean, std = surrogate.posterior(data.builder(seen).inputs(seen, rows), noise=True)
+    true = data.hub.curves[np.array(data.others), epoch - 1]
+    return {"true": true.tolist(), "mean": mean.tolist(), "std": std.tolist()}
 
 
 def embedding(gp: DeepKernelGP, data: HubDataModule) -> dict | None:
@@ -109,9 +128,7 @@ def replay_record(
     Regret is of the validation scores that the search optimises; `test` is the test score of the configuration and
     epoch that validation chose.
     """
-    searcher = make_searcher(method, hub, settings, seed, surrogate)
-    if pretrained is not None:
-        searcher.pretrained = pretrained
+    searcher = make_searcher(method, hub, settings, seed, surrogate, pretrained)
     taus: dict[int, float] = {}
 
     def hold(searcher) -> None:

@@ -50,7 +50,7 @@ class DeepKernel(nn.Module):
     Args:
         config_size: d. budget_size: 1, or 2 with the state as a feature. encoder: E. curve: whether c is there.
             hidden: of h.
-        channels: of the convolution. features: of φ.
+        channels: of the convolution (DyHPO's own has 4). features: of φ.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class DeepKernel(nn.Module):
         encoder: WeightEncoder | None = None,
         curve: bool = True,
         hidden: int = 64,
-        channels: int = 4,
+        channels: int = 32,
         features: int = 128,
     ):
         super().__init__()

@@ -23,9 +23,11 @@ def forecast_table(records: Sequence[dict]) -> str:
     keys = [k for k in records[0] if "/" in k]
     heads = [f"{k.split('/')[0]}, b = {k.split('/')[1]}" for k in keys]
     lines = ["| surrogate | " + " | ".join(heads) + " |", "|---" * (len(keys) + 1) + "|"]
-    for method in dict.fromkeys(r["method"] for r in records):
+    counts = {m: len(column(records, m, keys[0])) for m in dict.fromkeys(r["method"] for r in records)}
+    for method, count in counts.items():
         cells = [mean_and_error(column(records, method, key)) for key in keys]
-        lines.append(f"| {NAMES[method]} | " + " | ".join(cells) + " |")
+        fewer = f" ({count} of the hubs)" if count < max(counts.values()) else ""
+        lines.append(f"| {NAMES[method]}{fewer} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

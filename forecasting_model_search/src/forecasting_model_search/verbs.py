@@ -269,8 +269,7 @@ def transfer(
     pretrained = None
     with one_thread():
         for cycle in range(cycles):
-            searcher = make_searcher(encoder, first, settings, seed + cycle)
-            searcher.pretrained = pretrained
+            searcher = make_searcher(encoder, first, settings, seed + cycle, pretrained=pretrained)
             replay(first, searcher)
             searcher.forecast()
             pretrained = searcher.parameters()

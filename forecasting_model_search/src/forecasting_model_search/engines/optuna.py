@@ -2,10 +2,9 @@
 
 Optuna's trials cannot resume, so one trial is one slice of a training: some epochs of one configuration. The storage
 is the only truth: every process tells its searcher what all trials reported. Decisions are taken in the order of trial
-    numbers (a trial waits
-until all lower ones that run have decided or failed), so two processes never choose the same slice and the budget adds
-up. An epoch counts when it was reported, and its checkpoint is stored before that: what a killed worker reported is
-never lost or trained again.
+numbers (a trial waits until all lower ones that run have decided or failed), so two processes never choose the same
+slice and the budget adds up. An epoch counts when it was reported, and its checkpoint is stored before that: what a
+killed worker reported is never lost or trained again.
 """
 
 from __future__ import annotations
