@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import diffusers
-import nerfacc
 import numpy
-import pytorch_lightning
 import torch
 
 from . import evidence, figures
@@ -23,6 +18,7 @@ from .evidence import column, mean_and_error, rows
 from .experiment import Cell, Experiment
 from .guidance.exact import ExactPrior
 from .guidance.pixel import PixelGuidance
+from .results import write_result
 from .shape_prior import ShapePrior
 from .tuning import between_prompts, finetune_records, interpolation_record
 
@@ -65,7 +61,7 @@ def rates(out: Path) -> None:
     experiment = Experiment(["demo", "reproduce_rates"])
     records, table, best = swept(experiment, out / "cells", "rates")
     print("largest IoU at the rates", best)
-    write_result(out, "rates", experiment, [], table=table, best=best)
+    write(out, "rates", experiment, [], table=table, best=best)
     figures.rates_figure(records).savefig(out / "rates.png")
 
 
@@ -74,7 +70,7 @@ def budgets(out: Path) -> None:
     experiment, cells = Experiment(["demo", "reproduce_budgets"]), out / "cells"
     records = experiment.finish(experiment.cells(), cells, "budgets")
     claims = [*evidence.budget_claims(records), *evidence.unseen_claims(records)]
-    write_result(out, "budgets", experiment, claims, table=budget_table(records), retrieval=accuracy(experiment, cells))
+    write(out, "budgets", experiment, claims, table=budget_table(records), retrieval=accuracy(experiment, cells))
     figures.budgets_figure(records).savefig(out / "budgets.png")
     with one_thread():
         model, baseline = trained_model(experiment, cells), trained_model(experiment, cells, "per_prompt")
@@ -135,7 +131,7 @@ def finetune(out: Path) -> None:
     sweep = [{k: r[k] for k in ("start", "rate")} | {"psnr": float(numpy.mean(r["curve"][-1][1]))} for r in swept]
     curve = [{k: r[k] for k in ("start", "rate", "seed")} | {"psnr": [[n, float(numpy.mean(v))] for n, v in r["curve"]]}
              for r in records]  # fmt: skip
-    write_result(out, "finetune", experiment, claims, sweep=sweep, curves=curve)
+    write(out, "finetune", experiment, claims, sweep=sweep, curves=curve)
     figures.finetune_figure(records).savefig(out / "finetune.png")
 
 
@@ -158,7 +154,7 @@ def interpolation(out: Path) -> None:
 
             records += own.records(f"interpolation-{kappa}-{s.interpolation_steps}-s{seed}", cells, take)
     claims = [*evidence.kappa_claims(records), evidence.crossfade_claim(records)]
-    write_result(out, "interpolation", experiment, claims, records=records)
+    write(out, "interpolation", experiment, claims, records=records)
 
 
 def rules(out: Path) -> None:
@@ -175,7 +171,7 @@ def rules(out: Path) -> None:
                 values = evidence.by_seed(records, name, method=method, unseen=unseen)
                 row["unseen_" * unseen + name] = mean_and_error(values)
         table.append(row)
-    write_result(out, "rules", experiment, [], table=table, sweep=sweep)
+    write(out, "rules", experiment, [], table=table, sweep=sweep)
     print(rules_markdown(table))
 
 
@@ -201,7 +197,7 @@ def scaling(out: Path) -> None:
                 table.append(
                     row | {n: mean_and_error(evidence.by_seed(own, n)) for n in ("iou", "psnr", "r_precision")}
                 )
-    write_result(out, "scaling", experiment, [], table=table)
+    write(out, "scaling", experiment, [], table=table)
     figures.scaling_figure(records).savefig(out / "scaling.png")
 
 
@@ -223,7 +219,7 @@ def prior(out: Path) -> None:
     records = experiment.finish(chosen, cells / "prior", "prior")
     claims = [*evidence.budget_claims(records), *evidence.unseen_claims(records)]
     errors = prior_errors(PixelGuidance(str(folder)), ShapePrior())
-    write_result(out, "prior", experiment, claims, table=budget_table(records), sweep=sweep, eps_mse=errors)
+    write(out, "prior", experiment, claims, table=budget_table(records), sweep=sweep, eps_mse=errors)
     shown = [cell for cell in chosen if cell.seed == s.seeds[0] and cell.budget == s.budgets[-1]]
     with one_thread():
         models = [experiment.cell(cell).trained(cells / "prior" / f"{cell.name}.pt") for cell in shown]
@@ -296,25 +292,10 @@ def with_error(value: tuple[float, float | None], digits: int) -> str:
     return f"{mean:.{digits}f}" + ("" if error is None else f" ± {error:.{digits}f}")
 
 
-def write_result(out: Path, name: str, experiment: Experiment, claims: Sequence[Claim], **tables) -> None:
+def write(out: Path, name: str, experiment: Experiment, claims: Sequence[Claim], **tables) -> None:
     """`out`/NAME.json with the command, the versions and the settings, and the claims on the terminal."""
-    settings = json.loads(experiment.fingerprint()) | {"study": asdict(experiment.settings)}
+    settings = experiment.described() | {"study": asdict(experiment.settings)}
     settings["trainer"] = {k: v for k, v in settings["trainer"].items() if v is not None}
-    content = {
-        "command": f"att3d reproduce {name}",
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "pytorch-lightning": pytorch_lightning.__version__,
-            "diffusers": diffusers.__version__,
-            "nerfacc": nerfacc.__version__,
-            "numpy": numpy.__version__,
-        },
-        "settings": settings,
-        "claims": [asdict(claim) for claim in claims],
-        **tables,
-    }
-    path = out / f"{name}.json"
-    path.with_suffix(".tmp").write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(path.with_suffix(".tmp"), path)
+    packages = ("diffusers", "nerfacc")
+    write_result(out / f"{name}.json", f"att3d reproduce {name}", claims, packages, settings=settings, **tables)
     print(claims_table(claims))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from . import command
 from .demo import demo
-from .experiment import CLASSES, StudyCommandLine
+from .experiment import Experiment
 from .reproduce import reproduce
 from .verbs import build_hub, forecast, live, replay_hub, report, transfer
 
@@ -23,7 +23,7 @@ VERBS = {
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    command.run(StudyCommandLine, "forecasting-model-search", VERBS, args, **CLASSES)
+    command.run(Experiment.command_line, "forecasting-model-search", VERBS, args, **Experiment.classes)
 
 
 if __name__ == "__main__":

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import json
-import logging
-import multiprocessing
-import os
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-from pytorch_lightning import LightningDataModule, LightningModule
-from tqdm import tqdm
-
 from . import study as measure
-from .command import CommandLine, config_path
+from .command import CommandLine
+from .configured import Configured, one_thread, quiet
 from .data import HubDataModule
 from .learning import SurrogateTraining
 from .methods import SurrogateSettings
+from .results import write_json
 from .study import StudySettings
 
 TRANSFER_SHIFT = 1  # between the seeds of the two hubs of a transfer
@@ -36,47 +29,17 @@ class StudyCommandLine(CommandLine):
         parser.add_class_arguments(StudySettings, "study")
 
 
-CLASSES = {
-    "model_class": LightningModule,
-    "datamodule_class": LightningDataModule,
-    "subclass_mode_model": True,
-    "subclass_mode_data": True,
-    "auto_configure_optimizers": False,
-    "seed_everything_default": 0,
-    "save_config_kwargs": {"overwrite": True},
-}
+class Experiment(Configured):
+    """The model, data, trainer and study settings of one or more configs, the later over the earlier."""
 
-
-class Experiment:
-    """The model, data, trainer and study settings of one or more configs, the later over the earlier.
-
-    Args:
-        configs: names of packaged configs, or paths.
-        overrides: command-line arguments over them, such as `--trainer.max_steps=100`.
-    """
+    command_line = StudyCommandLine
+    model: SurrogateTraining
+    data: HubDataModule
 
     def __init__(self, configs: Sequence[str], overrides: Sequence[str] = ()):
-        self.configs, self.overrides = list(configs), list(overrides)
-        args = [f"--config={config_path(name)}" for name in configs] + list(overrides)
-        quiet()
-        self._cli = StudyCommandLine(run=False, args=args, save_config_callback=None, **CLASSES)
-        self.model: SurrogateTraining = self._cli.model
-        self.data: HubDataModule = self._cli.datamodule
-        self.settings: StudySettings = self._cli.config_init.study
-
-    def trainer(self, callbacks: Sequence = ()):
-        """A new trainer with the config's settings."""
-        return self._cli.instantiate_trainer(callbacks=list(callbacks))
-
-    def with_settings(self, changed: Mapping[str, Any]) -> Experiment:
-        """The same experiment with some settings changed, by their dotted names."""
-        more = [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in changed.items()]
-        return Experiment(self.configs, [*self.overrides, *more])
-
-    def fingerprint(self) -> str:
-        """All that decides a fitted surrogate, as text."""
-        config = self._cli.config.as_dict()
-        return json.dumps({key: config[key] for key in ("model", "data", "trainer", "seed_everything")}, default=str)
+        quiet(".*logging interval.*")
+        super().__init__(configs, overrides)
+        self.settings = self.section("study", StudySettings)
 
     def fitted(self, member: int = 0) -> SurrogateTraining:
         """The surrogate, fitted on the observed part of the hub; other members have other first weights."""
@@ -97,9 +60,7 @@ class Experiment:
                 return content["record"]
         with one_thread():
             record = take()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".tmp").write_text(json.dumps({"mark": mark, "record": record}))
-        os.replace(path.with_suffix(".tmp"), path)
+        write_json(path, {"mark": mark, "record": record})
         return json.loads(path.read_text())["record"]
 
     def of_seed(self, seed: int, method: str = "", **data: Any) -> Experiment:
@@ -179,58 +140,13 @@ class Experiment:
     def finish(self, out: Path, title: str) -> dict[str, list[dict]]:
         """All records by kind, in worker processes where there are several, with a progress bar."""
         todo = self.jobs()
-        if self.settings.workers > 1:
-            jobs = [(self.configs, self.overrides, kind, seed, out) for kind, seed in todo]
-            context = multiprocessing.get_context("spawn")
-            with one_thread_each(), context.Pool(min(self.settings.workers, len(jobs))) as pool:
-                list(tqdm(pool.imap_unordered(take_elsewhere, jobs), desc=title, unit="part", total=len(jobs)))
+        taken = self.each("take", [(kind, seed, out) for kind, seed in todo], self.settings.workers, title)
         found: dict[str, list[dict]] = {"forecast": [], "replay": [], "live": []}
-        for kind, seed in tqdm(todo, desc=title, unit="part", disable=self.settings.workers > 1):
-            found[kind] += self.take(kind, seed, out)
+        for (kind, _), records in zip(todo, taken, strict=True):
+            found[kind] += records
         return found | {"transfer": transfers(found["forecast"])}
 
 
 def transfers(forecasts: Sequence[dict]) -> list[dict]:
     """What the fitted surrogates said of another hub, as records like their own."""
     return [{"method": r["method"], "seed": r["seed"], **r["transfer"]} for r in forecasts if r.get("transfer")]
-
-
-def take_elsewhere(job: tuple[list[str], list[str], str, int, Path]) -> None:
-    """Records in a process that has only the names of the configs; the result is on disk."""
-    configs, overrides, kind, seed, out = job
-    Experiment(configs, overrides).take(kind, seed, out)
-
-
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Processes started here compute with one thread; only their environment can say so before torch is loaded."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute with one thread for a while: small matrix products are slower with more, much so on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def quiet() -> None:
-    """Keep Lightning from announcing its devices once for each of many fits."""
-    for name in ("pytorch_lightning", "lightning_fabric", "pytorch_lightning.utilities.rank_zero", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*barebones.*")
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-    warnings.filterwarnings("ignore", message=".*logging interval.*")

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import gpytorch
-import numpy
-import optuna
-import pytorch_lightning
-import torch
-
 from .claims import Claim, claims_table
 from .demo import all_claims, all_figures
 from .experiment import Experiment
+from .results import write_result
 from .tables import forecast_table, replay_table, tau_table
 
 ONLY = {"forecast": "forecast_seeds", "replay": "replay_seeds"}
@@ -100,14 +92,14 @@ def measure(out: Path, name: str, experiment: Experiment, command: str) -> None:
             tables[kind] = forecast_table(records[kind])
     if records["replay"]:
         tables |= {"replay": replay_table(records["replay"]), "tau": tau_table(records["replay"])}
-    write_result(out, name, experiment, command, claims, records, tables)
+    write(out, name, experiment, command, claims, records, tables)
     for file, figure in all_figures(records, experiment).items():
         figure.savefig(out / f"{name}_{file}" if name != Path(file).stem else out / file)
     print("\n\n".join(tables.values()))
     print(claims_table(claims))
 
 
-def write_result(
+def write(
     out: Path,
     name: str,
     experiment: Experiment,
@@ -118,27 +110,11 @@ def write_result(
 ) -> None:
     """`out`/NAME.json with the command, the versions, the settings, the records and the claims."""
     slim = {kind: [thin(r) for r in rows] for kind, rows in records.items() if rows}
-    settings = json.loads(experiment.fingerprint()) | {"study": asdict(experiment.settings)}
+    settings = experiment.described() | {"study": asdict(experiment.settings)}
     if "path" in settings["data"].get("init_args", {}):
         settings["data"]["init_args"]["path"] = Path(settings["data"]["init_args"]["path"]).name
-    content = {
-        "command": command,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "pytorch-lightning": pytorch_lightning.__version__,
-            "gpytorch": gpytorch.__version__,
-            "optuna": optuna.__version__,
-            "numpy": numpy.__version__,
-        },
-        "settings": settings,
-        "claims": [asdict(claim) for claim in claims],
-        "tables": tables,
-        "records": slim,
-    }
-    path = out / f"{name}.json"
-    path.with_suffix(".tmp").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    os.replace(path.with_suffix(".tmp"), path)
+    measured = {"settings": settings, "tables": tables, "records": slim}
+    write_result(out / f"{name}.json", command, claims, ("gpytorch", "optuna"), **measured)
 
 
 def thin(record: dict) -> dict:

@@ -15,12 +15,13 @@ import torch
 from . import figures
 from .baselines import to_optuna
 from .claims import claims_table
+from .configured import one_thread, one_thread_each
 from .curve_hubs import read_taskset
 from .data import read_digits_folder
 from .demo import all_claims, all_figures, all_tables
 from .digits import HubSettings, ZooSettings, digits_hub
 from .engines.optuna import SLICE, FMSSampler, open_storage
-from .experiment import Experiment, one_thread, one_thread_each, transfers
+from .experiment import Experiment, transfers
 from .fitting import FitSettings
 from .hub import ModelHub
 from .live import DigitsTask, race
