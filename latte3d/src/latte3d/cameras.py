@@ -1,4 +1,4 @@
-"""Perspective cameras around an object: OpenGL axes (x right, y up, the camera looks along -z), image row 0 at the top."""
+"""Cameras around an object: OpenGL axes (x right, y up, the camera looks along -z), image row 0 at the top."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def edge_weights(corners: Tensor, points: Tensor) -> Tensor:
 
 
 def barycentric(clip: Tensor, faces: Tensor, tri_id: Tensor, size: tuple[int, int]) -> Tensor:
-    """Perspective-correct coordinates (B, H, W, 3) of pixel centres in the triangles they see, differentiable in clip."""
+    """Perspective-correct coordinates (B, H, W, 3) of pixel centres in the faces they see, differentiable in clip."""
     image, y, x = torch.nonzero(tri_id, as_tuple=True)
     corners = clip[faces[tri_id[image, y, x] - 1]]  # (P, 3, 4)
     points = torch.stack([x, y], -1).to(clip.dtype) + 0.5
