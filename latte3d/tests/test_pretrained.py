@@ -29,8 +29,8 @@ def save_pipeline(folder, width=16, **unet):
     torch.manual_seed(0)
     UNet2DConditionModel(cross_attention_dim=width, **UNET, **unet).save_pretrained(folder / "unet")
     AutoencoderKL(
-        block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
-        norm_num_groups=4, layers_per_block=1,
+        block_out_channels=(8, 8), norm_num_groups=4, layers_per_block=1,
+        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
     ).save_pretrained(folder / "vae")  # fmt: skip
     DDPMScheduler(prediction_type="v_prediction").save_pretrained(folder / "scheduler")
     letters = [*"abcdefghijklmnopqrstuvwxyz"]
@@ -99,7 +99,9 @@ def test_a_depth_controlnet_steers_stable_diffusion(stable_diffusion, tmp_path, 
 
 
 def test_what_does_not_fit_is_refused_by_name(mvdream, stable_diffusion, tmp_path):
-    with pytest.raises(ValueError, match="takes no camera: expected class_embed_type 'projection' with 16 .* got None"):
+    with pytest.raises(
+        ValueError, match=r"takes no camera: expected class_embed_type 'projection' with 16 .* got None"
+    ):
         MVDreamPrior(str(stable_diffusion))
     with pytest.raises(ValueError, match="expects text of width 8"):
         ControlNetDepthPrior(str(stable_diffusion), str(controlnet(tmp_path / "narrow", width=8)))

@@ -115,8 +115,8 @@ def antialias(color: Tensor, raster: RasterOutput, clip: Tensor, meshes: PackedM
     if color.shape[:3] != raster.tri_id.shape:
         raise ValueError(f"the picture is {tuple(color.shape[:3])}, the raster {tuple(raster.tri_id.shape)}")
     size = raster.tri_id.shape[1:]
-    in_front = clip.detach()[meshes.faces, 3].amin(-1) > 0
-    faces = meshes.faces[in_front]
+    in_front = clip.detach()[meshes.outline, 3].amin(-1) > 0
+    faces = meshes.outline[in_front]
     safe = torch.where(clip[:, 3:] > 0, clip, torch.ones_like(clip))  # of dropped faces: no division by 0
     screen, z = to_screen(safe, size), (safe[:, 2] / safe[:, 3]).detach()
     edges = silhouettes(edges_on_screen(faces, screen.detach()))

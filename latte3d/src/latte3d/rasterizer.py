@@ -20,7 +20,8 @@ class PackedMeshes(NamedTuple):
     """One mesh for each of B images, one after another.
 
     vertices: (V, 3) world positions. faces: (F, 3) indices into all V. vertex_image (V,), face_image (F,): the image
-    that each belongs to, ascending. images: B.
+    that each belongs to, ascending. images: B. outline: (F, 3), the faces with vertices at one place made one, so that
+    an edge of two faces is not taken for two borders.
     """
 
     vertices: Tensor
@@ -28,6 +29,7 @@ class PackedMeshes(NamedTuple):
     vertex_image: Tensor
     face_image: Tensor
     images: int
+    outline: Tensor
 
     def clip(self, cameras: Cameras) -> Tensor:
         """Clip positions (V, 4), each seen by the camera of its image."""
@@ -56,29 +58,41 @@ class Rasterizer(Protocol):
         ...
 
 
-def pack(meshes: Sequence[tuple[Tensor, Tensor]], views: int = 1) -> PackedMeshes:
+def weld(vertices: Tensor, faces: Tensor) -> Tensor:
+    """Faces that name the first of all vertices at one place: UV charts split them."""
+    places, inverse = torch.unique(vertices, dim=0, return_inverse=True)
+    index = torch.arange(len(vertices), device=faces.device)
+    first = torch.full((len(places),), len(vertices), device=faces.device).scatter_reduce(0, inverse, index, "amin")
+    return first[inverse][faces]
+
+
+def pack(meshes: Sequence[tuple[Tensor, Tensor]], views: int = 1, welded: bool = False) -> PackedMeshes:
     """Pack (vertices, faces) pairs of any sizes, each for `views` images side by side.
+
+    welded: find vertices at one place, for meshes whose charts split them; isosurfaces have none.
 
     Raises:
         ValueError: no mesh, a mesh without faces, or faces that name vertices it lacks.
     """
     if not meshes:
         raise ValueError("expected at least one mesh to draw")
-    vertices, faces, vertex_image, face_image = [], [], [], []
+    vertices, faces, vertex_image, face_image, outline = [], [], [], [], []
     offset = 0
     for i, (v, f) in enumerate(meshes):
         if len(f) == 0:
             raise ValueError(f"mesh {i} of {len(meshes)} has no faces: it cannot be drawn")
         if int(f.min()) < 0 or int(f.max()) >= len(v):
             raise ValueError(f"mesh {i} has {len(v)} vertices, but its faces name {int(f.min())} to {int(f.max())}")
+        outer = weld(v, f) if welded else f
         for view in range(views):
             vertices.append(v)
             faces.append(f + offset)
+            outline.append(outer + offset)
             vertex_image.append(torch.full((len(v),), i * views + view, device=v.device))
             face_image.append(torch.full((len(f),), i * views + view, device=v.device))
             offset += len(v)
     joined = (torch.cat(part) for part in (vertices, faces, vertex_image, face_image))
-    return PackedMeshes(*joined, len(meshes) * views)
+    return PackedMeshes(*joined, len(meshes) * views, torch.cat(outline))
 
 
 def interpolate(attributes: Tensor, faces: Tensor, raster: RasterOutput) -> Tensor:
