@@ -53,7 +53,8 @@ def test_a_baked_texture_shows_the_field():
     shade = lambda positions, raster: smooth(positions)  # noqa: E731
     truth = render_surface(pack([(vertices, faces)], 3), cameras, 64, shade, torch.ones(3), get_rasterizer("torch"))
     error = (baked.render(cameras, 64).color - truth.color).abs().amax(-1)
-    assert (error > 0.05).sum() <= 3 and error.mean() < 0.003  # slivers of marching tetrahedra have no texel
+    assert (error > 0.05).float().mean() < 1e-3  # slivers of marching tetrahedra have no texel of their own
+    assert error.mean() < 0.001
 
 
 def test_charts_cover_each_face_once_and_lie_in_the_unit_square():
