@@ -78,7 +78,7 @@ def test_mvdream_guides_four_views(mvdream, generator):
     latents = prior.encode(images)
     condition = Condition(text, ring(4))
     noise = torch.randn(latents.shape, generator=generator)
-    CleanDistillation()(prior, latents, torch.tensor([400]), noise, condition).backward()
+    CleanDistillation()(prior, latents, torch.tensor([400]), noise, condition).mean().backward()
     assert images.grad.abs().max() > 0 and images.grad.isfinite().all()
     assert not any(p.requires_grad for p in prior.parameters())
     noisy = torch.randn(4, 4, 8, 8, generator=generator)

@@ -3,9 +3,9 @@ import itertools
 import pytest
 import torch
 
-from latte3d.cameras import ring
-from latte3d.marching_tetrahedra import grid_vertices
-from latte3d.metrics import volume_iou
+from latte3d.baselines import constant_iou, nearest_caption_iou
+from latte3d.cameras import CameraSampler, ring
+from latte3d.library import build_library, of_shape
 from latte3d.retrieval import ShapeRetriever
 from latte3d.shapes import (
     ATTACHMENTS,
@@ -15,7 +15,6 @@ from latte3d.shapes import (
     TRIPLES,
     ProceduralShapes,
     Shape,
-    constant_shape,
     draw_caption,
     is_held_out,
     vocabulary,
@@ -81,14 +80,17 @@ def test_renders_show_the_body_colour_on_white():
     assert (picture.color[:, 0] == 1).all() and 0.1 < picture.mask.mean() < 0.4
 
 
-def test_the_best_constant_shape_is_a_weak_guess_for_this_library():
+def test_baselines_are_weak_guesses_for_this_library():
     """A constant that scored as well as a model would make IoU meaningless."""
-    library = ProceduralShapes(each=1, held_out_each=1)
-    guess = constant_shape(library.train, 20)
-    corners = grid_vertices(20)
-    truth = torch.stack([shape.sdf(corners) for shape in library.held_out])
-    iou = volume_iou(guess.expand_as(truth), truth)
-    assert 0.2 < iou.mean() < 0.65
+    shapes = ProceduralShapes(each=2, held_out_each=1)
+    settings = {"cameras": CameraSampler(views=1), "size": 4, "sets": 1, "points": 4, "cells": 16}
+    train = build_library([of_shape(shape) for shape in shapes.train[::2]], **settings)
+    held_out = build_library([of_shape(shape) for shape in shapes.held_out], **settings)
+    assert 0.2 < constant_iou(train, held_out).mean() < 0.65
+    assert constant_iou(train, train).mean() < 0.65
+    nearest = nearest_caption_iou(train, held_out, WordEncoder(vocabulary(), width=32))
+    assert 0.2 < nearest.mean() < 0.9
+    assert (nearest_caption_iou(train, train, WordEncoder(vocabulary(), width=32)) > 0.9).float().mean() > 0.5
 
 
 def test_unknown_words_are_refused():

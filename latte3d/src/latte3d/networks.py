@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import torch
@@ -226,6 +227,30 @@ class Latte3D(nn.Module):
         shared = self.texture.encoder is self.geometry.encoder
         textured = features if shared else self.texture.encoder(clouds, text, alpha)
         return Fields(self.geometry.planes(features), self.texture.planes(textured), self)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The networks' sizes, as in `Latte3D`, and those of the text. The defaults are the demo's.
+
+    text_length: words of a prompt, for word vectors. points: of the dummy cloud.
+    """
+
+    resolution: int = 24
+    point_widths: Sequence[int] = (32,)
+    voxels: Sequence[int] = (12,)
+    widths: Sequence[int] = (32, 64)
+    text_width: int = 32
+    channels: int = 12
+    hidden: int = 32
+    upsampling: int = 2
+    text_length: int = 12
+    points: int = 512
+
+    def networks(self, surface: bool) -> Latte3D:
+        sizes = asdict(self)
+        del sizes["text_length"], sizes["points"]
+        return Latte3D(**sizes, surface=surface)
 
 
 def dummy_cloud(points: int, radius: float = 0.5) -> Tensor:

@@ -11,12 +11,12 @@ from torch.nn import functional as F
 from .diffusion import Condition, Prior, add_noise, level, noise_from
 
 
-def toward(x: Tensor, target: Tensor) -> Tensor:
-    """|x - sg[target]|² / 2n over n values: its gradient is (x - target) / n.
+def toward(x: Tensor, target: Tensor, objects: int) -> Tensor:
+    """|x - sg[target]|² / 2n of each object over its n values, (B,): its gradient is (x - target) / n.
 
     MVDream divides by the number of images; by the number of values, it can be weighed against a mean over pixels.
     """
-    return F.mse_loss(x, target.detach()) / 2
+    return F.mse_loss(x, target.detach(), reduction="none").reshape(objects, -1).mean(1) / 2
 
 
 def rescaled(guided: Tensor, conditional: Tensor, share: float, views: int) -> Tensor:
@@ -40,13 +40,13 @@ class CleanDistillation:
     rescale: float = 0.5
 
     def __call__(self, prior: Prior, x: Tensor, t: Tensor, noise: Tensor, condition: Condition) -> Tensor:
-        """x (B * views, C, s, s), t (B,) one time for all views of an object; a scalar."""
+        """x (B * views, C, s, s), t (B,) one time for all views of an object; a loss of each, (B,)."""
         views, _, noisy, times = _diffused(prior, x, t, noise)
         with torch.no_grad():
             conditional, unconditional = prior.denoise_pair(noisy, times, condition)
             guided = unconditional + self.guidance * (conditional - unconditional)
             target = rescaled(guided, conditional, self.rescale, views)
-        return toward(x, target)
+        return toward(x, target, len(t))
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,13 @@ class NoiseDistillation:
     guidance: float = 100.0
 
     def __call__(self, prior: Prior, x: Tensor, t: Tensor, noise: Tensor, condition: Condition) -> Tensor:
-        """As `CleanDistillation`; the value means nothing, its gradient does."""
+        """As `CleanDistillation`; the values mean nothing, their gradients do."""
         _, alpha, noisy, times = _diffused(prior, x, t, noise)
         with torch.no_grad():
             conditional, unconditional = prior.denoise_pair(noisy, times, condition)
             guided = unconditional + self.guidance * (conditional - unconditional)
             gradient = (1 - alpha) * (noise_from(guided, noisy, alpha) - noise)
-        return toward(x, x.detach() - gradient)
+        return toward(x, x.detach() - gradient, len(t))
 
 
 def _diffused(prior: Prior, x: Tensor, t: Tensor, noise: Tensor) -> tuple[int, Tensor, Tensor, Tensor]:

@@ -215,20 +215,3 @@ class ProceduralShapes:
         generator = torch.Generator().manual_seed(seed)
         self.train = draw_shapes([triple for triple in chosen if not is_held_out(triple)], each, generator)
         self.held_out = draw_shapes([triple for triple in chosen if is_held_out(triple)], held_out_each, generator)
-
-
-def constant_shape(shapes: Sequence[Shape], n: int = 24) -> Tensor:
-    """The baseline that ignores its prompt: signed like the set of points that most training shapes fill, (n+1)³.
-
-    The best threshold is found on the training shapes, as the best a constant can do there.
-    """
-    corners = grid_vertices(n)
-    inside = torch.stack([shape.sdf(corners) < 0 for shape in shapes])  # (N, P)
-    share = inside.float().mean(0)
-    best, best_iou = torch.zeros(0), -1.0
-    for threshold in torch.linspace(0.05, 0.95, 19):
-        guess = share > threshold
-        iou = float(((inside & guess).sum(1) / (inside | guess).sum(1).clamp(min=1)).mean())
-        if iou > best_iou:
-            best, best_iou = threshold - share, iou
-    return best
