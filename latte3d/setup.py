@@ -33,7 +33,7 @@ setup(
         "clip": ["transformers>=4.40"],
         "cuda": ["nvdiffrast"],  # not on the package index: see its own instructions
         "bench": ["scikit-image>=0.22"],
-        "test": ["pytest>=8", "transformers>=4.40", "xatlas>=0.0.9"],
+        "test": ["pytest>=8", "PyYAML>=6", "transformers>=4.40", "xatlas>=0.0.9"],
     },
     entry_points={"console_scripts": ["latte3d = latte3d.cli:main"]},
     classifiers=[

@@ -5,12 +5,18 @@ import json
 import pytest
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDPMScheduler, UNet2DConditionModel
+from pytorch_lightning import Trainer
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from latte3d.cameras import ring
+from latte3d.data import StepBatches
 from latte3d.diffusion import Condition
+from latte3d.networks import Sizes
+from latte3d.optimization import prompt_library
+from latte3d.pipeline import Latte3DPipeline
 from latte3d.pretrained import ControlNetDepthPrior, MVDreamPrior
 from latte3d.score_distillation import CleanDistillation
+from latte3d.stages import VolumetricStage
 
 UNET = {
     "sample_size": 8,
@@ -96,6 +102,22 @@ def test_a_depth_controlnet_steers_stable_diffusion(stable_diffusion, tmp_path, 
     out = prior.denoise_pair(noisy, t, condition)[0]
     other = prior.denoise_pair(noisy, t, condition._replace(depth=1 - condition.depth))[0]
     assert out.shape == noisy.shape and (out - other).abs().max() > 1e-6
+
+
+def test_networks_may_read_prompts_with_the_priors_own_clip(mvdream, tmp_path):
+    sizes = Sizes(8, (8,), (4,), (8, 16), text_width=16, channels=4, hidden=8, points=32)
+    settings = {"size": 16, "samples": 4, "cells": 8, "alpha": 0.5, "clip": str(mvdream)}
+    stage = VolumetricStage([], MVDreamPrior(str(mvdream)), sizes, **settings)
+    library = prompt_library("any words at all", torch.zeros(32, 6))
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    trainer = Trainer(max_steps=1, enable_checkpointing=False, **quiet)
+    batches = StepBatches(library, 1, 0, lambda: trainer.global_step)
+    trainer.fit(stage, torch.utils.data.DataLoader(batches, batch_size=None))
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    (mesh,) = Latte3DPipeline.from_pretrained(tmp_path / "a.ckpt", cells=8)(["whatever else"])
+    assert len(mesh.faces) > 20
+    with pytest.raises(ValueError, match="has width 16, the networks expect 32"):
+        VolumetricStage([], None, alpha=1.0, clip=str(mvdream))
 
 
 def test_what_does_not_fit_is_refused_by_name(mvdream, stable_diffusion, tmp_path):

@@ -247,6 +247,10 @@ class Sizes:
     text_length: int = 12
     points: int = 512
 
+    def __post_init__(self):
+        for name in ("point_widths", "voxels", "widths"):  # a list from a config equals a tuple
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
     def networks(self, surface: bool) -> Latte3D:
         sizes = asdict(self)
         del sizes["text_length"], sizes["points"]

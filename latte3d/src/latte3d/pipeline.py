@@ -38,7 +38,7 @@ class Latte3DPipeline:
         networks, text, sizes = load_networks(path)
         return cls(networks, text, sizes.points, cells, texels)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(
         self, prompts: Sequence[str], point_clouds: Tensor | None = None, alpha: float | Tensor | None = None
     ) -> list[TexturedMesh]:
@@ -51,9 +51,12 @@ class Latte3DPipeline:
             ValueError: unknown words, clouds that do not fit, or a field without a surface.
         """
         self.seconds = {}
-        text = self._timed("text", lambda: self.text(prompts))
+        device = next(self.networks.parameters()).device
+        text = self._timed("text", lambda: self.text(prompts).to(device))
         clouds = self.dummy.expand(len(prompts), -1, -1) if point_clouds is None else point_clouds
-        weight = alpha if alpha is None or isinstance(alpha, Tensor) else torch.full((len(prompts),), float(alpha))
+        clouds = clouds.to(device)
+        weight = None if alpha is None else torch.as_tensor(alpha, dtype=clouds.dtype, device=device)
+        weight = None if weight is None else weight.expand(len(prompts))
         fields = self._timed("networks", lambda: self.networks(clouds, text, weight))
         surfaces = self._timed("surface", lambda: extract(fields, self.cells))
         return self._timed("colours", lambda: [self._colored(fields, i, *mesh) for i, mesh in enumerate(surfaces)])
@@ -62,7 +65,9 @@ class Latte3DPipeline:
         one = fields[index : index + 1]
 
         def color(points: Tensor) -> Tensor:
-            return one.color(points[None])[0]
+            return one.color(points.to(one.texture)[None])[0].cpu()
+
+        vertices, faces = vertices.cpu(), faces.cpu()
 
         if self.texels is None:
             return vertex_colored(vertices, faces, color)
@@ -71,5 +76,7 @@ class Latte3DPipeline:
     def _timed(self, part: str, work: Callable):
         start = time.perf_counter()
         result = work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         self.seconds[part] = time.perf_counter() - start
         return result

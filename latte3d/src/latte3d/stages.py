@@ -10,7 +10,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
-from .checkpoints import load_networks
+from .checkpoints import load_networks, text_encoder
 from .data import step_generator
 from .diffusion import Condition, TimeRange
 from .library import ShapeBatch
@@ -22,7 +22,6 @@ from .priors import crop, depth_map, pixel_places
 from .rasterizer import get_rasterizer, pack
 from .score_distillation import CleanDistillation
 from .surface import extract, field_shade, render_surface
-from .text import WordEncoder
 from .volsdf import Rendering, VolSDFRenderer, VolumeQuery, bake, eikonal
 
 
@@ -32,7 +31,8 @@ class Stage(LightningModule):
     Args:
         words: the vocabulary of the word vectors. sizes: of the networks. rate: of Adam. size, samples, cells: of
             the renders, the samples on a ray and the grid that is rendered.
-        start: checkpoint of an earlier stage. seed: of weights and of steps.
+        start: checkpoint of an earlier stage. clip: a pipeline in the diffusers layout, whose frozen CLIP encoder then
+            reads prompts instead of word vectors. seed: of weights and of steps.
     """
 
     surface = False
@@ -46,12 +46,13 @@ class Stage(LightningModule):
         samples: int = 32,
         cells: int = 24,
         start: str | None = None,
+        clip: str | None = None,
         seed: int = 0,
     ):
         super().__init__()
         self.sizes = sizes or Sizes()
         self.rate, self.seed, self.cells = rate, seed, cells
-        self.save_hyperparameters({"words": list(words), "sizes": asdict(self.sizes), "surface": self.surface})
+        self.words, self.clip = list(words), clip
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.networks = self.sizes.networks(self.surface)
@@ -60,7 +61,7 @@ class Stage(LightningModule):
             if sizes != self.sizes:
                 raise ValueError(f"{start} has networks of other sizes: expected {self.sizes}, got {sizes}")
             self.start_from(earlier)
-        self.text = WordEncoder(words, self.sizes.text_width, self.sizes.text_length)
+        self.text = text_encoder(self.words, self.sizes, clip)
         self.register_buffer("dummy", dummy_cloud(self.sizes.points), persistent=False)
         self.renderer = VolSDFRenderer(size, samples)
         names = ("iou_text", "iou_cloud", "mask_iou_text", "mask_iou_cloud")
@@ -112,9 +113,15 @@ class Stage(LightningModule):
         return fields.sdf(grid_vertices(cells, device=self.device).expand(len(batch.prompts), -1, -1))
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        """Priors are frozen and large: they are read from their own files."""
+        """The networks and what rebuilds them; priors and text encoders are frozen and made anew."""
+        checkpoint["latte3d"] = {
+            "words": self.words,
+            "sizes": asdict(self.sizes),
+            "surface": self.surface,
+            "clip": self.clip,
+        }
         state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {name: value for name, value in state.items() if not name.startswith("prior.")}
+        checkpoint["state_dict"] = {name: value for name, value in state.items() if name.startswith("networks.")}
 
     @property
     def strict_loading(self) -> bool:
@@ -138,9 +145,10 @@ class ReconstructionStage(Stage):
         beta: float = 0.05,
         eikonal_weight: float = 0.02,
         start: str | None = None,
+        clip: str | None = None,
         seed: int = 0,
     ):
-        super().__init__(words, sizes, rate, size, samples, cells, start, seed)
+        super().__init__(words, sizes, rate, size, samples, cells, start, clip, seed)
         self.beta, self.eikonal_weight = beta, eikonal_weight
 
     def training_step(self, batch: ShapeBatch, _) -> Tensor:
@@ -182,9 +190,10 @@ class VolumetricStage(Stage):
         eikonal_weight: float = 0.02,
         final_dummy: float = 0.9,
         start: str | None = None,
+        clip: str | None = None,
         seed: int = 0,
     ):
-        super().__init__(words, sizes, rate, size, samples, cells, start, seed)
+        super().__init__(words, sizes, rate, size, samples, cells, start, clip, seed)
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha weighs two losses: expected 0 to 1, got {alpha}")
         if prior is None and (alpha < 1 or amortise_alpha):
@@ -251,9 +260,10 @@ class SurfaceStage(Stage):
         dummy: float = 0.9,
         rasterizer: str = "auto",
         start: str | None = None,
+        clip: str | None = None,
         seed: int = 0,
     ):
-        super().__init__(words, sizes, rate, 32, 32, cells, start, seed)
+        super().__init__(words, sizes, rate, 32, 32, cells, start, clip, seed)
         self.prior = _frozen(prior)
         self.picture, self.window, self.dummy_chance = size, window, dummy
         self.distil, self.times = CleanDistillation(guidance, rescale), TimeRange((least, least), (largest, largest))

@@ -1,0 +1,25 @@
+"""The command `latte3d`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from . import command
+from .experiment import CLASSES, StageCommandLine
+from .verbs import evaluate, generate, optimize, render, stylize
+
+VERBS = {
+    "generate": generate,
+    "stylize": stylize,
+    "optimize": optimize,
+    "render": render,
+    "evaluate": evaluate,
+}
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    command.run(StageCommandLine, "latte3d", VERBS, args, **CLASSES)
+
+
+if __name__ == "__main__":
+    main()
