@@ -32,7 +32,7 @@ setup(
         "bake": ["xatlas>=0.0.9"],
         "clip": ["transformers>=4.40"],
         "cuda": ["nvdiffrast"],  # not on the package index: see its own instructions
-        "bench": ["scikit-image>=0.22"],
+        "bench": ["scikit-image>=0.22", "rtree>=1.2"],
         "test": ["pytest>=8", "PyYAML>=6", "transformers>=4.40", "xatlas>=0.0.9"],
     },
     entry_points={"console_scripts": ["latte3d = latte3d.cli:main"]},
