@@ -27,6 +27,7 @@ from latte3d.rasterizer import get_rasterizer, interpolate, pack
 from latte3d.torch_rasterizer import TorchRasterizer, edge_weights, to_screen
 
 CAMERA = ring(1, elevation=25, start=20)
+PAIRS = 1e8  # of faces and pixels: with more, the methods that look at all of them take minutes and are left out
 
 
 def seconds(work: Callable, repeats: int) -> float:
@@ -78,11 +79,12 @@ def row(vertices, faces, size: int, repeats: int) -> list[float | None]:
     packed = pack([(vertices, faces)])
     clip = packed.clip(CAMERA)
     mesh = trimesh.Trimesh(vertices.numpy(), faces.numpy(), process=False)
+    slow = len(faces) * size**2 > PAIRS
     origins, directions = (part[0].reshape(-1, 3).numpy() for part in CAMERA.rays(size))
     return [
         seconds(lambda: TorchRasterizer().rasterize(clip, packed, (size, size)), repeats),
-        seconds(lambda: all_pairs(clip, faces, size), 1),
-        seconds(lambda: mesh.ray.intersects_first(origins, directions), 1),
+        None if slow else seconds(lambda: all_pairs(clip, faces, size), 1),
+        None if slow else seconds(lambda: mesh.ray.intersects_first(origins, directions), 1),
         on_gpu(packed, size, repeats),
     ]
 

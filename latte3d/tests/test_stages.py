@@ -11,7 +11,7 @@ from torch import nn
 
 from latte3d.cameras import CameraSampler
 from latte3d.checkpoints import load_networks
-from latte3d.data import FolderData, ProceduralData, step_generator
+from latte3d.data import FolderData, ProceduralData, StepBatches, step_generator
 from latte3d.library import build_library, of_shape
 from latte3d.marching_tetrahedra import grid_vertices
 from latte3d.networks import Sizes
@@ -97,6 +97,17 @@ def test_a_library_holds_each_shape_with_its_own_views(data):
     assert torch.equal(batch.volume[0, 0].flatten(), shape.sdf(grid_vertices(8)))
     assert torch.equal(batch.volume[0, 1:].flatten(1).T, shape.rgb(grid_vertices(8)))
     assert len(data.train.captions) == 7 and len(data.held_out.captions) == 2
+
+
+def test_processes_draw_different_batches_and_a_later_start_goes_on(data):
+    def batches(step, *place):
+        return iter(StepBatches(data.train, 2, 0, lambda: step, *place))
+
+    first, second = next(batches(0, 0, 2)), next(batches(0, 1, 2))
+    assert not torch.equal(first.cameras.to_world, second.cameras.to_world) or first.prompts != second.prompts
+    straight = batches(0)
+    next(straight)
+    assert torch.equal(next(straight).clouds, next(batches(1)).clouds)
 
 
 def test_reconstruction_learns_masks_and_colours(data):

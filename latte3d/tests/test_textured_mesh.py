@@ -120,6 +120,18 @@ def test_nodes_are_placed_by_their_transforms_and_coloured_by_their_materials(tm
     assert mesh.normalised().vertices.norm(dim=-1).max().item() == pytest.approx(0.9)
 
 
+def test_textures_repeat_and_are_tinted_by_their_factor(tmp_path):
+    quad = textured_quad()
+    far = TexturedMesh(quad.vertices, quad.faces, uvs=quad.uvs + torch.tensor([3.0, -2.0]), texture=quad.texture)
+    inner = quad.texture_at(torch.tensor([[0.3, 0.6]]))
+    torch.testing.assert_close(far.texture_at(torch.tensor([[3.3, -1.4]])), inner, atol=1e-4, rtol=0)
+    tinted = quad.to_trimesh()
+    tinted.visual.material.baseColorFactor = [255, 0, 255, 255]
+    trimesh.Scene(tinted).export(str(tmp_path / "tinted.glb"))
+    texture = read_mesh(tmp_path / "tinted.glb").texture
+    assert texture[..., 1].max() == 0 and texture[..., 0].max() > 0.7
+
+
 def test_a_mesh_without_colour_is_grey():
     assert (from_trimesh(trimesh.creation.box()).colors == GREY).all()
 

@@ -21,15 +21,22 @@ def step_generator(seed: int, step: int) -> torch.Generator:
 
 
 class StepBatches(IterableDataset):
-    """One batch after another, each drawn from (seed, step), from the trainer's step on."""
+    """One batch after another, each drawn from (seed, step, rank), from the trainer's step on.
 
-    def __init__(self, library: Library, batch_size: int, seed: int, step: Callable[[], int]):
+    Args:
+        step: says where training stands. rank, world: of this process; each draws other batches.
+    """
+
+    def __init__(
+        self, library: Library, batch_size: int, seed: int, step: Callable[[], int], rank: int = 0, world: int = 1
+    ):
         self.library, self.batch_size, self.seed, self.step = library, batch_size, seed, step
+        self.rank, self.world = rank, world
 
     def __iter__(self) -> Iterator[ShapeBatch]:
         step = self.step()
         while True:
-            yield self.library.draw(self.batch_size, step_generator(self.seed, step))
+            yield self.library.draw(self.batch_size, step_generator(self.seed, step * self.world + self.rank))
             step += 1
 
 
@@ -67,7 +74,9 @@ class ShapeData(LightningDataModule):
             self.held_out = build_library(held_out, CameraSampler(), **settings, seed=self.seed + 1)
 
     def train_dataloader(self) -> DataLoader:
-        batches = StepBatches(self.train, self.batch_size, self.seed, lambda: self.trainer.global_step)
+        trainer = self.trainer
+        place = trainer.global_rank, trainer.world_size
+        batches = StepBatches(self.train, self.batch_size, self.seed, lambda: trainer.global_step, *place)
         return DataLoader(batches, batch_size=None)
 
     def val_dataloader(self) -> DataLoader:

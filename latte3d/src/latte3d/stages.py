@@ -76,7 +76,8 @@ class Stage(LightningModule):
         return min(self.global_step / max(self.trainer.max_steps, 1), 1.0)
 
     def generator(self) -> torch.Generator:
-        return step_generator(self.seed, self.global_step)
+        """All randomness of this step in this process."""
+        return step_generator(self.seed, self.global_step * self.trainer.world_size + self.trainer.global_rank)
 
     def volume_rendering(self, volume: Tensor, batch: ShapeBatch, beta: float, generator) -> Rendering:
         return self.renderer(VolumeQuery(volume), batch.cameras, beta, volume.new_ones(3), generator)

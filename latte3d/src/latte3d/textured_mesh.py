@@ -60,7 +60,8 @@ class TexturedMesh:
         return found if self.colors is not None else self.texture_at(found)
 
     def texture_at(self, uvs: Tensor) -> Tensor:
-        """Bilinear colours (..., 3) at (..., 2)."""
+        """Bilinear colours (..., 3) at (..., 2); outside of the unit square the texture repeats."""
+        uvs = torch.where((uvs < 0) | (uvs > 1), uvs - uvs.floor(), uvs)
         at = torch.stack([uvs[..., 0] * 2 - 1, 1 - 2 * uvs[..., 1]], -1).reshape(1, -1, 1, 2)
         found = F.grid_sample(self.texture.movedim(-1, 0)[None], at, padding_mode="border", align_corners=False)
         return found.squeeze(-1).squeeze(0).T.reshape(*uvs.shape[:-1], 3)
@@ -167,6 +168,9 @@ def from_trimesh(mesh: trimesh.Trimesh) -> TexturedMesh:
         if image is not None:
             pixels = torch.tensor(np.asarray(image.convert("RGB")).copy(), dtype=torch.float32) / 255
             uvs = torch.tensor(np.array(visual.uv[:, :2]), dtype=torch.float32)
+            factor = getattr(material, "baseColorFactor", None)
+            if factor is not None:  # glTF multiplies the two
+                pixels = pixels * torch.tensor(np.array(factor)[:3].astype(np.float32)) / 255
             return TexturedMesh(vertices, faces, uvs=uvs, texture=pixels)
     if visual.kind is None:  # no colour at all
         return TexturedMesh(vertices, faces, colors=torch.full_like(vertices, GREY))
