@@ -6,17 +6,20 @@ import json
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import LightningDataModule, LightningModule
 
 from .command import CommandLine, config_path
+from .study import CellResult, StudySettings, finish
 
 
 class StageCommandLine(CommandLine):
     """LightningCLI whose model is told the words of the data."""
 
     def add_arguments_to_parser(self, parser):
+        parser.add_class_arguments(StudySettings, "study")
         parser.link_arguments("data.words", "model.init_args.words", apply_on="instantiate")
 
 
@@ -46,6 +49,7 @@ class Experiment:
         self._cli = StageCommandLine(run=False, args=args, save_config_callback=None, **CLASSES)
         self.model: LightningModule = self._cli.model
         self.data: LightningDataModule = self._cli.datamodule
+        self.settings: StudySettings = self._cli.config_init.study
 
     def trainer(self, callbacks: Sequence = ()):
         """A new trainer with the config's settings."""
@@ -53,13 +57,38 @@ class Experiment:
 
     def with_settings(self, changed: Mapping[str, Any]) -> Experiment:
         """The same experiment with some settings changed, by their dotted names."""
-        more = [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in changed.items()]
+        more = [f"--{name}={value if isinstance(value, str) else _as_json(value)}" for name, value in changed.items()]
         return Experiment(self.configs, [*self.overrides, *more])
+
+    def finish(self, cell: str, folder: Path) -> CellResult:
+        """A cell's checkpoint and scores, made now or before; cells that it starts from are finished first.
+
+        Raises:
+            ValueError: no such cell, or cells that start from one another.
+        """
+        chain = self.settings.chain(cell)
+        start = None
+        for name in chain:
+            changed = dict(self.settings.cells[name])
+            changed.pop("after", None)
+            if start is not None:
+                changed["model.init_args.start"] = str(start.checkpoint)
+            one = self.with_settings(changed)
+            about = {**one.described(), "after": None if start is None else start.fingerprint}
+            about["model"]["init_args"].pop("start", None)
+            same = about["data"] == self.described()["data"]  # shapes that were drawn once serve all cells
+            start = finish(name, one.model, self.data if same else one.data, one.trainer, about, folder)
+        return start
 
     def described(self) -> dict[str, Any]:
         """All that decides a result, as JSON."""
         config = self._cli.config.as_dict()
         return {part: config[part] for part in ("model", "data", "trainer")}
+
+
+def _as_json(value: Any) -> str:
+    """JSON of a setting; the parser hands over nested classes as its own namespaces."""
+    return json.dumps(value, default=lambda namespace: namespace.as_dict())
 
 
 def quiet() -> None:

@@ -123,6 +123,11 @@ class Shape:
         body, attached = self._parts(self._turned(points))
         return torch.minimum(body, attached) * self.size
 
+    def is_body(self, points: Tensor) -> Tensor:
+        """Whether the body is nearer than what is attached, (P,)."""
+        body, attached = self._parts(self._turned(points))
+        return body <= attached
+
     def rgb(self, points: Tensor) -> Tensor:
         """Colour (..., 3) at (..., 3), of the part that is nearer."""
         p = self._turned(points)
