@@ -27,7 +27,7 @@ from latte3d.rasterizer import get_rasterizer, interpolate, pack
 from latte3d.torch_rasterizer import TorchRasterizer, edge_weights, to_screen
 
 CAMERA = ring(1, elevation=25, start=20)
-PAIRS = 1e8  # of faces and pixels: with more, the methods that look at all of them take minutes and are left out
+PAIRS = 3e7  # of faces and pixels: with more, the methods that look at all of them take minutes and are left out
 
 
 def seconds(work: Callable, repeats: int) -> float:

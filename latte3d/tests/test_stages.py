@@ -282,3 +282,11 @@ def test_a_folder_of_meshes_trains_like_the_shapes(tmp_path):
     fit(stage, data, 1)
     (scores,) = scorer().validate(stage, data.val_dataloader(), verbose=False)
     assert set(scores) == {"val/mask_iou_text", "val/mask_iou_cloud"}  # insides of open meshes are not known
+    prompts = {"train": ["a very red ball", "some cone"], "val": ["one cube"], "test": ["two cubes"]}
+    (tmp_path / "prompts.json").write_text(json.dumps(prompts))
+    paired = FolderData(str(tmp_path), held_out=0.34, size=12, sets=1, points=64, batch_size=2)
+    paired.setup()
+    batch = paired.training().draw(8, step_generator(0, 0))
+    assert set(batch.prompts) == set(prompts["train"]) and batch.clouds.shape == (8, 64, 6)
+    assert {"very", "two"} <= set(paired.words)
+    fit(VolumetricStage(paired.words, None, **SMALL, alpha=1.0), paired, 1)

@@ -29,10 +29,9 @@ CONFIG = {
             "zero": {},
             "one": {
                 "after": "zero",
-                "model": {
-                    "class_path": "latte3d.stages.VolumetricStage",
-                    "init_args": {**STAGE, "prior": None, "alpha": 1.0},
-                },
+                "model": "latte3d.stages.VolumetricStage",
+                "model.init_args.prior": None,
+                "model.init_args.alpha": 1.0,
             },
         }
     },
@@ -76,6 +75,11 @@ def test_cells_that_do_not_exist_or_run_in_circles_are_refused():
 def test_the_demos_cells_are_chains():
     cells = yaml.safe_load(Path(config_path("demo")).read_text())["study"]["cells"]
     assert StudySettings(cells).chain("surface") == ["stage0", "full", "surface"]
+    assert StudySettings(cells).chain("no_init") == ["no_init"]
+    for name, changed in cells.items():
+        for setting in changed:
+            part = setting.partition(".")[0]
+            assert part in ("after", "trainer", "model"), name
 
 
 def test_a_pattern_does_not_change_the_name_of_a_colour():

@@ -10,9 +10,10 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from .assets import AssetFolder
 from .cameras import CameraSampler
-from .library import Library, ShapeBatch, build_library, of_asset, of_shape
+from .library import Library, PairedPrompts, ShapeBatch, build_library, of_asset, of_shape
+from .retrieval import ShapeRetriever
 from .shapes import ProceduralShapes, vocabulary
-from .text import words_of
+from .text import WordEncoder, words_of
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:
@@ -28,7 +29,13 @@ class StepBatches(IterableDataset):
     """
 
     def __init__(
-        self, library: Library, batch_size: int, seed: int, step: Callable[[], int], rank: int = 0, world: int = 1
+        self,
+        library: Library | PairedPrompts,
+        batch_size: int,
+        seed: int,
+        step: Callable[[], int],
+        rank: int = 0,
+        world: int = 1,
     ):
         self.library, self.batch_size, self.seed, self.step = library, batch_size, seed, step
         self.rank, self.world = rank, world
@@ -73,10 +80,14 @@ class ShapeData(LightningDataModule):
             self.train = build_library(train, CameraSampler(), **settings, seed=self.seed)
             self.held_out = build_library(held_out, CameraSampler(), **settings, seed=self.seed + 1)
 
+    def training(self) -> Library | PairedPrompts:
+        """What batches are drawn from."""
+        return self.train
+
     def train_dataloader(self) -> DataLoader:
         trainer = self.trainer
         place = trainer.global_rank, trainer.world_size
-        batches = StepBatches(self.train, self.batch_size, self.seed, lambda: trainer.global_step, *place)
+        batches = StepBatches(self.training(), self.batch_size, self.seed, lambda: trainer.global_step, *place)
         return DataLoader(batches, batch_size=None)
 
     def val_dataloader(self) -> DataLoader:
@@ -127,6 +138,9 @@ class ProceduralData(ShapeData):
 class FolderData(ShapeData):
     """A folder as `AssetFolder` reads it, split by uid.
 
+    Where it has prompts.json, those of its split train are trained on, each beside one of the ten shapes whose captions
+    are nearest; the captions themselves otherwise.
+
     Args:
         root: the folder. held_out: share of the assets.
     """
@@ -151,4 +165,13 @@ class FolderData(ShapeData):
     @property
     def words(self) -> list[str]:
         texts = [text for asset in self.folder.assets for text in asset.captions]
+        texts += [text for split in (self.folder.prompts or {}).values() for text in split]
         return sorted({word for text in texts for word in words_of(text)})
+
+    def training(self) -> Library | PairedPrompts:
+        prompts = self.folder.prompts
+        if prompts is None:
+            return self.train
+        encoder = WordEncoder(self.words, width=256, length=256)
+        retriever = ShapeRetriever(encoder.mean([captions[0] for captions in self.train.captions]))
+        return PairedPrompts(self.train, prompts["train"], retriever.candidates(encoder.mean(prompts["train"])))

@@ -57,7 +57,7 @@ class Experiment:
 
     def with_settings(self, changed: Mapping[str, Any]) -> Experiment:
         """The same experiment with some settings changed, by their dotted names."""
-        more = [f"--{name}={value if isinstance(value, str) else _as_json(value)}" for name, value in changed.items()]
+        more = [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in changed.items()]
         return Experiment(self.configs, [*self.overrides, *more])
 
     def finish(self, cell: str, folder: Path) -> CellResult:
@@ -84,11 +84,6 @@ class Experiment:
         """All that decides a result, as JSON."""
         config = self._cli.config.as_dict()
         return {part: config[part] for part in ("model", "data", "trainer")}
-
-
-def _as_json(value: Any) -> str:
-    """JSON of a setting; the parser hands over nested classes as its own namespaces."""
-    return json.dumps(value, default=lambda namespace: namespace.as_dict())
 
 
 def quiet() -> None:

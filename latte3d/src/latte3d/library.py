@@ -61,6 +61,25 @@ class Library(NamedTuple):
         return self.batch(shapes, sets, captions)
 
 
+class PairedPrompts(NamedTuple):
+    """Prompts that came without shapes, each with the shapes that may stand by it.
+
+    prompts: P texts. candidates: (P, K), shapes of the library, as `ShapeRetriever.candidates` finds them.
+    """
+
+    library: Library
+    prompts: list[str]
+    candidates: Tensor
+
+    def draw(self, size: int, generator: torch.Generator) -> ShapeBatch:
+        """A training batch: prompts, one candidate of each, and views drawn."""
+        chosen = torch.randint(len(self.prompts), (size,), generator=generator)
+        picks = torch.randint(self.candidates.shape[1], (size,), generator=generator)
+        sets = torch.randint(self.library.fov.shape[1], (size,), generator=generator)
+        batch = self.library.batch(self.candidates[chosen, picks], sets, [0] * size)
+        return batch._replace(prompts=[self.prompts[i] for i in chosen.tolist()])
+
+
 class Drawn(NamedTuple):
     """An object before it is drawn: its captions, clouds by (points, generator), renders by (cameras, size), and
     signed distance and colour (P, 4) at points (P, 3), where these are known."""

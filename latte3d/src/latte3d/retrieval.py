@@ -25,6 +25,10 @@ class ShapeRetriever:
         self.renders = None if renders is None else F.normalize(renders, dim=-1)
         self.top = min(top, len(captions))
 
+    def candidates(self, prompts: Tensor) -> Tensor:
+        """The best shapes of each prompt, (B, top)."""
+        return self.scores(prompts).topk(self.top, dim=-1).indices
+
     def scores(self, prompts: Tensor) -> Tensor:
         """Of prompts (B, D) with all shapes, (B, N)."""
         text = F.normalize(prompts, dim=-1)
@@ -35,7 +39,7 @@ class ShapeRetriever:
 
     def draw(self, prompts: Tensor, generator: torch.Generator) -> Tensor:
         """One of the best shapes for each prompt, (B,)."""
-        best = self.scores(prompts).topk(self.top, dim=-1).indices
+        best = self.candidates(prompts)
         pick = torch.randint(self.top, (len(best), 1), generator=generator)
         return best.gather(1, pick.to(best.device)).squeeze(1)
 

@@ -23,7 +23,11 @@ from .stages import Stage
 
 @dataclass(frozen=True)
 class StudySettings:
-    """cells: name -> settings that it changes by their dotted names; `after` names the cell that it starts from."""
+    """cells: name -> settings that it changes by their dotted names; `after` names the cell that it starts from.
+
+    A class is changed by `model: its.path`, and its arguments by `model.init_args.NAME`: of a nested class_path the
+    parser would make an object at once.
+    """
 
     cells: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
