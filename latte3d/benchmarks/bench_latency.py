@@ -1,7 +1,7 @@
 """From a prompt to a file, beside the optimisation that it replaces: python benchmarks/bench_latency.py [CHECKPOINT]
 
-Without a checkpoint the networks are untrained: their times are those of trained ones. `600 steps` extrapolates from the
-optimisation's first steps under an untrained small prior.
+Without a checkpoint the networks are untrained: their times are those of trained ones. The time of 600 steps is that of
+the optimisation's first ones under an untrained small prior, times as many.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """The command line: stages one after another, verbs on their checkpoints, packaged configs, one line for bad input."""
 
+import importlib
+import inspect
 from pathlib import Path
 
 import pytest
@@ -136,6 +138,12 @@ def test_configs_at_the_papers_scale_can_be_built(name, tmp_path):
     with torch.device("meta"):
         networks = Latte3D(**sizes)
     assert sum(p.numel() for p in networks.parameters()) > 2e7
+    content = yaml.safe_load(Path(config_path(name)).read_text())
+    for part in (content["model"], content["data"], content["model"]["init_args"].get("prior")):
+        if part is not None:
+            module, _, kind = part["class_path"].rpartition(".")
+            known = inspect.signature(getattr(importlib.import_module(module), kind)).parameters
+            assert set(part["init_args"]) <= set(known)
 
 
 @pytest.mark.parametrize("name", ["stage0", "stage1", "stage2", "prior_multi_view", "prior_depth"])
