@@ -270,6 +270,14 @@ def test_weights_of_the_losses_are_checked():
         VolumetricStage(["a"], None, SIZES)
 
 
+def test_shapes_that_are_no_volumes_are_compared_by_their_masks(data):
+    bare = data.train._replace(volume=torch.zeros(len(data.train.captions), 0))
+    stage = ReconstructionStage(vocabulary(), **SMALL)
+    batch = bare.draw(2, step_generator(0, 0))
+    truth = stage.reference(batch, 0.05)
+    assert torch.equal(truth.opacity, batch.mask) and torch.equal(truth.color, batch.color)
+
+
 def test_a_folder_of_meshes_trains_like_the_shapes(tmp_path):
     captions = {}
     for i, shape in enumerate((Shape("ball"), Shape("cube"), Shape("cone"))):
@@ -277,14 +285,14 @@ def test_a_folder_of_meshes_trains_like_the_shapes(tmp_path):
         vertex_colored(vertices, faces, shape.rgb).export(tmp_path / f"m{i}.glb")
         captions[f"m{i}"] = shape.caption()
     (tmp_path / "captions.json").write_text(json.dumps(captions))
-    data = FolderData(str(tmp_path), held_out=0.34, size=12, sets=1, points=64, batch_size=2)
+    data = FolderData(str(tmp_path), held_out=0.34, size=12, sets=1, points=64, cells=8, batch_size=2)
     stage = VolumetricStage(data.words, None, **SMALL, alpha=1.0)
     fit(stage, data, 1)
     (scores,) = scorer().validate(stage, data.val_dataloader(), verbose=False)
-    assert set(scores) == {"val/mask_iou_text", "val/mask_iou_cloud"}  # insides of open meshes are not known
+    assert set(scores) == {"val/iou_text", "val/iou_cloud", "val/mask_iou_text", "val/mask_iou_cloud"}
     prompts = {"train": ["a very red ball", "some cone"], "val": ["one cube"], "test": ["two cubes"]}
     (tmp_path / "prompts.json").write_text(json.dumps(prompts))
-    paired = FolderData(str(tmp_path), held_out=0.34, size=12, sets=1, points=64, batch_size=2)
+    paired = FolderData(str(tmp_path), held_out=0.34, size=12, sets=1, points=64, cells=8, batch_size=2)
     paired.setup()
     batch = paired.training().draw(8, step_generator(0, 0))
     assert set(batch.prompts) == set(prompts["train"]) and batch.clouds.shape == (8, 64, 6)

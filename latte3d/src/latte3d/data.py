@@ -153,9 +153,10 @@ class FolderData(ShapeData):
         size: int = 32,
         sets: int = 4,
         points: int = 2048,
+        cells: int = 24,
         seed: int = 0,
     ):
-        super().__init__(batch_size, size, sets, points, 1, seed)
+        super().__init__(batch_size, size, sets, points, cells, seed)
         self.folder = AssetFolder(root)
         self.split = self.folder.split(held_out, seed)
 

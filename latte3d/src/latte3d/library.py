@@ -15,6 +15,7 @@ from .marching_tetrahedra import grid_vertices
 from .priors import depth_map
 from .shapes import Shape
 from .surface import SurfaceRendering
+from .winding import mesh_field
 
 
 class ShapeBatch(NamedTuple):
@@ -101,9 +102,9 @@ def of_shape(shape: Shape) -> Drawn:
 
 
 def of_asset(asset: Asset) -> Drawn:
-    """A mesh from a folder; it has renders alone: many meshes have no inside."""
+    """A mesh from a folder; its inside is where it winds around, so that open meshes have one too."""
     mesh = asset.mesh()
-    return Drawn(asset.captions, mesh.cloud, mesh.render, None)
+    return Drawn(asset.captions, mesh.cloud, mesh.render, lambda points: mesh_field(mesh, points))
 
 
 def build_library(

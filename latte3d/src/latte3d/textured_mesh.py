@@ -75,12 +75,16 @@ class TexturedMesh:
         drawn = rasterizer or get_rasterizer("torch")
         return render_surface(packed, cameras, size, lambda _, raster: self.shade(raster), behind, drawn)
 
-    def cloud(self, points: int, generator: torch.Generator) -> Tensor:
-        """Coloured points on the surface, (points, 6)."""
+    def sample(self, points: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Points spread over the surface: positions (points, 3), colours (points, 3) and faces (points,)."""
         position, face, bary = sample_surface(self.vertices, self.faces, points, generator)
         attribute = self.colors if self.colors is not None else self.uvs
         found = (bary[..., None] * attribute[self.faces[face]]).sum(1)
-        return torch.cat([position, found if self.colors is not None else self.texture_at(found)], -1)
+        return position, found if self.colors is not None else self.texture_at(found), face
+
+    def cloud(self, points: int, generator: torch.Generator) -> Tensor:
+        """Coloured points on the surface, (points, 6)."""
+        return torch.cat(self.sample(points, generator)[:2], -1)
 
     def normalised(self, radius: float = 0.9) -> TexturedMesh:
         """Centred by its box and scaled so that the farthest vertex is at `radius`."""
