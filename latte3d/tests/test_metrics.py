@@ -4,7 +4,15 @@ import pytest
 import torch
 
 from latte3d.marching_tetrahedra import grid_vertices
-from latte3d.metrics import chamfer_distance, frechet_distance, mask_iou, render_fid, retrieval_at_k, volume_iou
+from latte3d.metrics import (
+    chamfer_distance,
+    frechet_distance,
+    highpass_correlation,
+    mask_iou,
+    render_fid,
+    retrieval_at_k,
+    volume_iou,
+)
 
 
 def test_iou_of_nested_spheres_is_the_ratio_of_their_volumes():
@@ -31,6 +39,21 @@ def test_chamfer_of_a_shifted_sparse_cloud_is_the_shift():
 def test_retrieval_counts_ties_against_itself():
     assert retrieval_at_k(torch.eye(5), 1) == 1
     assert retrieval_at_k(torch.zeros(5, 5), 1) == 0 and retrieval_at_k(torch.zeros(5, 5), 5) == 1
+
+
+def test_fine_detail_is_compared_whatever_the_colours(generator):
+    x = torch.arange(32)
+    stripes = ((x // 2) % 2).float().expand(2, 32, 32)[..., None].expand(2, 32, 32, 3)
+    mask = torch.zeros(2, 32, 32, dtype=torch.bool)
+    mask[:, 6:26, 6:26] = True
+    found = highpass_correlation(0.3 * stripes + 0.5, stripes, mask)
+    torch.testing.assert_close(found, torch.ones(2))
+    assert highpass_correlation(torch.full_like(stripes, 0.4), stripes, mask).abs().max() == 0
+    assert highpass_correlation(1 - stripes, stripes, mask).max() < -0.99
+    noise = torch.rand(2, 32, 32, 3, generator=generator)
+    assert highpass_correlation(noise, stripes, mask).abs().max() < 0.1
+    outside = torch.where(mask[..., None], stripes, noise)
+    assert highpass_correlation(outside, stripes, mask).min() > 0.8  # only the border sees what lies outside
 
 
 def test_frechet_distance_of_gaussians(generator):
