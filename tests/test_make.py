@@ -201,3 +201,43 @@ def test_ci_runs_both_and_fails_if_either_does(checkout, fails_at):
     done = run_ci(checkout, fails_at)
     assert done.returncode == 2
     assert len(done.stdout.splitlines()) == 2
+
+
+REACHING = """
+import socket
+from pathlib import Path
+
+server = socket.create_server(("127.0.0.1", 0))
+socket.create_connection(server.getsockname(), timeout=5).close()  # within the machine all is well
+probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+probe.connect(("192.0.2.1", 80))  # sends nothing
+try:
+    REACH
+except OSError as error:
+    print("swallowed:", type(error).__name__)
+"""
+
+
+@pytest.mark.parametrize(
+    ("reach", "told"),
+    [
+        ('socket.create_connection(("192.0.2.1", 80), timeout=5)', "192.0.2.1:80"),
+        ('socket.getaddrinfo("example.invalid", 443)', "example.invalid:443"),
+        ('socket.socket().connect_ex(("192.0.2.1", 81))', "192.0.2.1:81"),
+        ("import urllib.request; urllib.request.urlopen('http://example.invalid', timeout=5)", "example.invalid:80"),
+    ],
+)
+def test_a_demo_that_reaches_for_the_network_is_told_even_if_it_swallows_the_error(umbrella, reach, told):
+    umbrella.add("alpha", REACHING.replace("REACH", reach))
+    done = umbrella.make("demo")
+    assert done.returncode != 0
+    assert "swallowed:" in done.stdout and f"reached for {told}" in done.stderr
+
+
+def test_tests_that_reach_for_the_network_fail_their_suite(umbrella):
+    (umbrella.add("alpha") / "reach").touch()
+    umbrella.add("beta")
+    done = umbrella.make("test-all")
+    assert done.returncode != 0
+    assert "alpha     FAILED (something reached for the network, see above)" in done.stdout
+    assert "reached for 192.0.2.1:80" in done.stdout and "beta      passed" in done.stdout

@@ -11,6 +11,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from projects import Project, discover
 from setup_env import create_fresh
 
 ROOT = Path(__file__).resolve().parent.parent
+OFFLINE = Path(__file__).resolve().parent / "offline"
 BUILT = ("build", "dist", "*.egg-info", "__pycache__", ".*_cache")  # an old build/ would end up in a new wheel
 PYTEST_OUTCOMES = {0: "passed", 5: "FAILED (no tests were found)"}
 
@@ -39,8 +42,26 @@ class Job:
         return self.venv / "bin" / "python"
 
 
+@contextmanager
+def offline() -> Iterator[list[str]]:
+    """Processes started here cannot reach another machine. Gives a list, filled at the end with what tried to."""
+    found: list[str] = []
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory(prefix="offline-") as folder:
+        log = Path(folder) / "log"
+        paths = [str(OFFLINE), *filter(None, [before.get("PYTHONPATH")])]
+        os.environ.update(PYTHONPATH=os.pathsep.join(paths), OFFLINE_LOG=str(log))
+        try:
+            yield found
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+            if log.is_file():
+                found += log.read_text(encoding="utf-8").splitlines()
+
+
 def demo(job: Job) -> int:
-    """Each demo into an emptied runs/X, then the table of all claims and runs/index.html. Fails if a demo crashed."""
+    """Each demo, offline, into an emptied runs/X; then the table of claims and runs/index.html. A crash fails."""
     runs = job.root / "runs"
     crashed = []
     for number, project in enumerate(job.projects, start=1):
@@ -48,9 +69,11 @@ def demo(job: Job) -> int:
         out = runs / project.name
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
-        status = console(job, project, "demo", "--out", f"runs/{project.name}")
+        with offline() as reached:
+            status = console(job, project, "demo", "--out", f"runs/{project.name}")
         if status:
             crashed.append(f"{project.name} ended with exit status {status}")
+        crashed += reached
     runs.mkdir(exist_ok=True)
     results = read_runs(runs, [project.name for project in discover(job.root)])
     page = gallery.write(results, runs / "index.html")
@@ -80,8 +103,12 @@ def _test(job: Job, suites: dict[str, Path]) -> int:
     for name, folder in suites.items():
         print(f"\n── {name}", flush=True)
         where = ["tests"] if folder == job.root else []  # from the root pytest would find the projects' tests too
-        status = subprocess.run([job.python, "-m", "pytest", *where, *job.arguments], cwd=folder).returncode
+        with offline() as reached:
+            status = subprocess.run([job.python, "-m", "pytest", *where, *job.arguments], cwd=folder).returncode
         outcomes[name] = PYTEST_OUTCOMES.get(status, f"FAILED (pytest exit status {status})")
+        if reached:
+            print("\n".join(reached))
+            outcomes[name] = "FAILED (something reached for the network, see above)"
     print()
     for name, outcome in outcomes.items():
         print(f"{name:<{max(map(len, outcomes))}}  {outcome}", flush=True)

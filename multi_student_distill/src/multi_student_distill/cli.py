@@ -1,0 +1,33 @@
+"""The command `multi-student-distill`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from . import command
+from .demo import demo
+from .experiment import CLASSES, StudyCommandLine
+from .reproduce import reproduce
+from .verbs import bench, convert, distill, embed, evaluate, export_pipeline, generate, launch, pairs
+
+VERBS = {
+    "demo": demo,
+    "reproduce": reproduce,
+    "distill": distill,
+    "launch": launch,
+    "pairs": pairs,
+    "eval": evaluate,
+    "bench": bench,
+    "export": export_pipeline,
+    "generate": generate,
+    "convert": convert,
+    "embed": embed,
+}
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    command.run(StudyCommandLine, "multi-student-distill", VERBS, args, **CLASSES)
+
+
+if __name__ == "__main__":
+    main()
