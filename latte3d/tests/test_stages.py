@@ -9,7 +9,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 
-from latte3d.cameras import CameraSampler
+from latte3d.cameras import CameraSampler, orbit
 from latte3d.checkpoints import load_networks
 from latte3d.data import FolderData, ProceduralData, StepBatches, step_generator
 from latte3d.library import build_library, of_shape
@@ -298,3 +298,12 @@ def test_a_folder_of_meshes_trains_like_the_shapes(tmp_path):
     assert set(batch.prompts) == set(prompts["train"]) and batch.clouds.shape == (8, 64, 6)
     assert {"very", "two"} <= set(paired.words)
     fit(VolumetricStage(paired.words, None, **SMALL, alpha=1.0), paired, 1)
+
+
+def test_the_surface_stage_may_tell_its_prior_from_where_it_looks(data):
+    batch = data.train.draw(1, step_generator(0, 0))
+    batch = batch._replace(cameras=orbit(*torch.tensor([[0.0, 90, 180, -90], [10.0, 10, 10, 80], [40.0] * 4, [1.1] * 4])))
+    told = SurfaceStage(vocabulary(), depth_prior(), SIZES, tell_views=True).told(batch)
+    prompt = batch.prompts[0]
+    assert told == [f"{prompt}, {name} view" for name in ("front", "side", "back", "overhead")]
+    assert SurfaceStage(vocabulary(), depth_prior(), SIZES).told(batch) == [prompt]

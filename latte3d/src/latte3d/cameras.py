@@ -116,6 +116,18 @@ class CameraSampler(NamedTuple):
         )
 
 
+def view_names(cameras: Cameras, overhead: float = 60.0) -> list[str]:
+    """What a prompt may add for each camera: overhead, front, side or back view; azimuth 0 is the front."""
+    x, y, z = cameras.positions.unbind(-1)
+    elevation = torch.rad2deg(torch.atan2(y, (x.square() + z.square()).sqrt()))
+    azimuth = torch.rad2deg(torch.atan2(x, z)).abs()
+    names = []
+    for up, around in zip(elevation.tolist(), azimuth.tolist(), strict=True):
+        side = "front view" if around < 45 else "back view" if around > 135 else "side view"
+        names.append("overhead view" if up > overhead else side)
+    return names
+
+
 def project(cameras: Cameras, points: Tensor) -> Tensor:
     """Points (B, N, 3) to clip space (B, N, 4)."""
     ones = torch.ones_like(points[..., :1])

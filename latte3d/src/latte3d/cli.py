@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from . import command
+from .demo import demo
 from .experiment import CLASSES, StageCommandLine
+from .reproduce import reproduce
 from .verbs import evaluate, generate, optimize, render, stylize
 
 VERBS = {
+    "demo": demo,
+    "reproduce": reproduce,
     "generate": generate,
     "stylize": stylize,
     "optimize": optimize,

@@ -53,12 +53,21 @@ class ShapeData(LightningDataModule):
     Args:
         batch_size: objects in a step. size: of the reference views, in pixels. sets: of views of each object.
         points: of a cloud. cells: of the grid on which shapes are volumes. seed: of all draws.
+        pictures: render the training shapes; the stages compare volumes and do without.
     """
 
     def __init__(
-        self, batch_size: int = 4, size: int = 32, sets: int = 4, points: int = 512, cells: int = 24, seed: int = 0
+        self,
+        batch_size: int = 4,
+        size: int = 32,
+        sets: int = 4,
+        points: int = 512,
+        cells: int = 24,
+        seed: int = 0,
+        pictures: bool = True,
     ):
         super().__init__()
+        self.pictures = pictures
         self.batch_size, self.size, self.sets, self.points = batch_size, size, sets, points
         self.cells, self.seed = cells, seed
         self.train: Library | None = None
@@ -75,10 +84,11 @@ class ShapeData(LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         if self.train is None:
-            settings = {"size": self.size, "sets": self.sets, "points": self.points, "cells": self.cells}
+            settings = {"size": self.size, "points": self.points, "cells": self.cells}
             train, held_out = self.objects()
-            self.train = build_library(train, CameraSampler(), **settings, seed=self.seed)
-            self.held_out = build_library(held_out, CameraSampler(), **settings, seed=self.seed + 1)
+            drawn = {"sets": self.sets, "pictures": self.pictures, "seed": self.seed}
+            self.train = build_library(train, CameraSampler(), **settings, **drawn)
+            self.held_out = build_library(held_out, CameraSampler(), **settings, sets=1, seed=self.seed + 1)
 
     def training(self) -> Library | PairedPrompts:
         """What batches are drawn from."""
@@ -122,9 +132,10 @@ class ProceduralData(ShapeData):
         points: int = 512,
         cells: int = 24,
         seed: int = 0,
+        pictures: bool = True,
     ):
-        super().__init__(batch_size, size, sets, points, cells, seed)
-        self.each, self.held_out_each = each, held_out_each
+        super().__init__(batch_size, size, sets, points, cells, seed, pictures)
+        self.each, self.held_out_each, self.bodies = each, held_out_each, bodies
         self.shapes = ProceduralShapes(each, held_out_each, bodies, seed)
 
     def objects(self) -> tuple[list, list]:
@@ -155,8 +166,9 @@ class FolderData(ShapeData):
         points: int = 2048,
         cells: int = 24,
         seed: int = 0,
+        pictures: bool = True,
     ):
-        super().__init__(batch_size, size, sets, points, cells, seed)
+        super().__init__(batch_size, size, sets, points, cells, seed, pictures)
         self.folder = AssetFolder(root)
         self.split = self.folder.split(held_out, seed)
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import multiprocessing
+import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning import LightningDataModule, LightningModule
+from tqdm import tqdm
 
 from .command import CommandLine, config_path
+from .prior_files import prior_path
 from .study import CellResult, StudySettings, finish
 
 
@@ -66,24 +74,93 @@ class Experiment:
         Raises:
             ValueError: no such cell, or cells that start from one another.
         """
-        chain = self.settings.chain(cell)
         start = None
-        for name in chain:
+        for name in self.settings.chain(cell):
             changed = dict(self.settings.cells[name])
             changed.pop("after", None)
+            if self.settings.most_steps is not None:
+                changed["trainer.max_steps"] = self.settings.most_steps
             if start is not None:
                 changed["model.init_args.start"] = str(start.checkpoint)
             one = self.with_settings(changed)
             about = {**one.described(), "after": None if start is None else start.fingerprint}
             about["model"]["init_args"].pop("start", None)
             same = about["data"] == self.described()["data"]  # shapes that were drawn once serve all cells
-            start = finish(name, one.model, self.data if same else one.data, one.trainer, about, folder)
+            data = self.drawn() if same else one.data
+            start = finish(name, one.model, data, one.trainer, about, folder, self.settings)
         return start
 
+    def drawn(self) -> LightningDataModule:
+        """The data; a process draws the same shapes once."""
+        key = json.dumps(self.described()["data"], sort_keys=True, default=str)
+        return _DRAWN.setdefault(key, self.data)
+
+    def finish_all(self, folder: Path, title: str) -> dict[str, CellResult]:
+        """Every cell, each as soon as the one that it starts from is finished, in worker processes."""
+        cells, workers = list(self.settings.cells), self.settings.workers
+        if workers < 2:
+            with one_thread():
+                return {cell: self.finish(cell, folder) for cell in tqdm(cells, desc=title, unit="training")}
+        waiting, done, running = list(cells), {}, {}
+        context = multiprocessing.get_context("spawn")
+        with (
+            one_thread_each(),
+            ProcessPoolExecutor(workers, context) as pool,
+            tqdm(desc=title, unit="training", total=len(cells)) as bar,
+        ):
+            while waiting or running:
+                ready = [cell for cell in waiting if self.settings.cells[cell].get("after") in (None, *done)]
+                for cell in ready[: workers - len(running)]:
+                    waiting.remove(cell)
+                    running[pool.submit(finish_elsewhere, self.configs, self.overrides, cell, folder)] = cell
+                if not running:
+                    self.settings.chain(waiting[0])  # says what is wrong with it
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    done[running.pop(future)] = future.result()
+                    bar.update()
+        return {cell: done[cell] for cell in cells}
+
     def described(self) -> dict[str, Any]:
-        """All that decides a result, as JSON."""
+        """All that decides a result, as JSON; of a prior that is named, the file's content too."""
         config = self._cli.config.as_dict()
-        return {part: config[part] for part in ("model", "data", "trainer")}
+        about = {part: config[part] for part in ("model", "data", "trainer")}
+        prior = about["model"]["init_args"].get("prior")
+        if isinstance(prior, str):
+            about["prior"] = hashlib.sha256(prior_path(prior).read_bytes()).hexdigest()
+        return about
+
+
+_DRAWN: dict[str, LightningDataModule] = {}
+
+
+def finish_elsewhere(configs: list[str], overrides: list[str], cell: str, folder: Path) -> CellResult:
+    """One cell in a process that has only the names of the configs."""
+    return Experiment(configs, overrides).finish(cell, folder)
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Processes started here compute with one thread; only their environment can say so before torch is loaded."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread for a while: these tensors are too small to share."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def quiet() -> None:

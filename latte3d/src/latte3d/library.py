@@ -115,22 +115,33 @@ def build_library(
     points: int = 512,
     cells: int = 24,
     seed: int = 0,
+    pictures: bool = True,
 ) -> Library:
     """Draw all objects.
 
     Args:
         cameras: draws a set of views. size: of the images. sets: of views of each object. points: of the clouds.
-        cells: of the grid on whose corners fields are known.
+        cells: of the grid on whose corners fields are known. pictures: render the views; without it images are of one
+            black pixel, and cameras and volumes alone are of use.
     """
     generator = torch.Generator().manual_seed(seed)
     corners = grid_vertices(cells)
     parts = []
     for drawn in objects:
         seen = cameras(sets, generator)  # (K * V)
-        rendering = drawn.render(seen, size)
-        depth = depth_map(rendering.depth, rendering.seen)
-        fields = (seen.to_world, seen.fov, rendering.color, rendering.mask, depth)
+        fields = (seen.to_world, seen.fov, *(views_of(drawn, seen, size) if pictures else no_views(len(seen.fov))))
         volume = torch.zeros(0) if drawn.field is None else drawn.field(corners).T.unflatten(1, (cells + 1,) * 3)
         split = [field.detach().unflatten(0, (sets, cameras.views)) for field in fields]
         parts.append((drawn.cloud(points, generator), *split, volume))
     return Library([drawn.captions for drawn in objects], *(torch.stack(field) for field in zip(*parts, strict=True)))
+
+
+def views_of(drawn: Drawn, cameras: Cameras, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Colour, mask and depth map of each camera's view."""
+    rendering = drawn.render(cameras, size)
+    return rendering.color, rendering.mask, depth_map(rendering.depth, rendering.seen)
+
+
+def no_views(count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """In their place, images of one black pixel."""
+    return torch.zeros(count, 1, 1, 3), torch.zeros(count, 1, 1), torch.zeros(count, 1, 1)

@@ -1,4 +1,4 @@
-"""Test-time optimisation: stage 1 goes on with a single prompt, from the amortised weights."""
+"""Test-time optimisation: a stage goes on with a single prompt, from the amortised weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .data import StepBatches
 from .library import Library
 from .networks import dummy_cloud
 from .pipeline import Latte3DPipeline
-from .stages import VolumetricStage
+from .stages import SurfaceStage, VolumetricStage
 
 
 def prompt_library(prompt: str, cloud: Tensor, sets: int = 64, views: int = 4, seed: int = 0) -> Library:
@@ -32,33 +32,45 @@ def prompt_library(prompt: str, cloud: Tensor, sets: int = 64, views: int = 4, s
 def optimise(
     checkpoint: str,
     prompt: str,
-    prior: str | nn.Module,
+    prior: str | nn.Module | None = None,
     steps: int = 100,
     cloud: Tensor | None = None,
     rate: float = 5e-4,
     guidance: float = 3.0,
     seed: int = 0,
+    progress: bool = True,
 ) -> Latte3DPipeline:
     """The pipeline of a checkpoint after `steps` more steps on one prompt, under the prior alone (alpha 0).
 
-    The density keeps stage 1's last width. Networks of stage 2 are refused: their geometry is frozen.
+    Of stage 1, shape and colours go on; of stage 2, colours alone, for its geometry is frozen.
 
+    Args:
+        prior: multi-view for stage 1, depth-conditioned for stage 2; null: the packaged one.
+        cloud: (N, 6) of a shape to follow, null: the dummy sphere. progress: show a bar.
     Raises:
-        ValueError: a checkpoint of stage 2, an unknown word, or less than one step.
+        ValueError: an unknown word, or less than one step.
     """
     if steps < 1:
         raise ValueError(f"expected at least one step, got {steps}")
     networks, text, sizes = load_networks(checkpoint)
-    if networks.surface:
-        raise ValueError(f"{checkpoint} is of stage 2, whose geometry is frozen: optimise one of stage 1")
     text([prompt])  # an unknown word is named before any work
-    stage = VolumetricStage(
-        list(text.vocabulary), prior, sizes, rate, alpha=0.0, guidance=guidance, beta=(0.025, 0.025), start=checkpoint,
-        final_dummy=0.0, seed=seed,
-    )  # fmt: skip
+    make = surface_stage if networks.surface else volumetric_stage
+    common = {"sizes": sizes, "rate": rate, "guidance": guidance, "start": checkpoint, "seed": seed}
+    stage = make(list(text.vocabulary), prior, common)
     library = prompt_library(prompt, dummy_cloud(sizes.points) if cloud is None else cloud, seed=seed)
     quiet = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False, "limit_val_batches": 0}
+    quiet["enable_progress_bar"] = progress
     trainer = Trainer(max_steps=steps, max_epochs=-1, accelerator="auto", devices=1, **quiet)
     batches = StepBatches(library, 1, seed, lambda: trainer.global_step)
     trainer.fit(stage, torch.utils.data.DataLoader(batches, batch_size=None))
     return Latte3DPipeline(stage.networks.cpu(), text, sizes.points)
+
+
+def volumetric_stage(words: list[str], prior: str | nn.Module | None, common: dict) -> VolumetricStage:
+    """Stage 1 where it stopped: the density keeps its last width, and the cloud is the one that is given."""
+    prior = "multi_view" if prior is None else prior
+    return VolumetricStage(words, prior, alpha=0.0, beta=(0.025, 0.025), final_dummy=0.0, **common)
+
+
+def surface_stage(words: list[str], prior: str | nn.Module | None, common: dict) -> SurfaceStage:
+    return SurfaceStage(words, "depth" if prior is None else prior, dummy=0.0, **common)

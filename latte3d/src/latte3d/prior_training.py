@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from .data import ProceduralData, step_generator
 from .diffusion import Condition
@@ -43,7 +44,8 @@ class PriorTraining(LightningModule):
 
     Args:
         words: the vocabulary. size: of the images that are denoised. channels: of the U-Net's levels. text_length,
-            text_width: of the word vectors. rate: of Adam. out: file that the trained prior is written to, null: none.
+            text_width: of the word vectors. rate: of Adam at first. out: file that the trained prior is written to,
+            null: none.
         seed: of weights and of steps.
     """
 
@@ -90,10 +92,26 @@ class PriorTraining(LightningModule):
     def on_fit_end(self) -> None:
         if self.out is not None and self.trainer.is_global_zero:
             Path(self.out).parent.mkdir(parents=True, exist_ok=True)
-            write_prior(self.prior, self.settings, self.words, self.out)
+            recipe = self.recipe(self.trainer.datamodule, self.trainer.max_steps)
+            write_prior(self.prior, self.settings, self.words, self.out, recipe)
+
+    def recipe(self, data: PriorData, steps: int) -> dict:
+        """All that decides the trained prior."""
+        drawn = ("each", "bodies", "batch_size", "size", "sets", "seed")
+        return {
+            "prior": self.kind.__name__,
+            **self.settings,
+            "rate": self.rate,
+            "seed": self.seed,
+            "steps": steps,
+            "data": {name: getattr(data, name) for name in drawn},
+        }
 
     def configure_optimizers(self):
-        return torch.optim.Adam(self.prior.parameters(), lr=self.rate)
+        """Adam whose rate falls to zero along a cosine: the last steps then settle what the first ones found."""
+        optimizer = torch.optim.Adam(self.prior.parameters(), lr=self.rate)
+        schedule = CosineAnnealingLR(optimizer, max(self.trainer.max_steps, 1))
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
 
 class MultiViewPriorTraining(PriorTraining):

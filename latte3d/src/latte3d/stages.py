@@ -10,6 +10,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from .cameras import view_names
 from .checkpoints import load_networks, text_encoder
 from .data import step_generator
 from .diffusion import Condition, TimeRange
@@ -241,6 +242,7 @@ class SurfaceStage(Stage):
         window: of the crops that the prior sees, null: all.
         cells: of the isosurface's grid. guidance, rescale, least, largest: of the distillation and its times.
         dummy: chance of the dummy cloud. rasterizer: auto, torch or nvdiffrast.
+        tell_views: add "front view", "side view" and the like to the prior's prompts, which then must know these words.
     """
 
     surface = True
@@ -260,6 +262,7 @@ class SurfaceStage(Stage):
         largest: float = 0.5,
         dummy: float = 0.9,
         rasterizer: str = "auto",
+        tell_views: bool = False,
         start: str | None = None,
         clip: str | None = None,
         seed: int = 0,
@@ -268,7 +271,7 @@ class SurfaceStage(Stage):
         self.prior = _frozen(prior)
         self.picture, self.window, self.dummy_chance = size, window, dummy
         self.distil, self.times = CleanDistillation(guidance, rescale), TimeRange((least, least), (largest, largest))
-        self.rasterizer = get_rasterizer(rasterizer)
+        self.rasterizer, self.tell_views = get_rasterizer(rasterizer), tell_views
 
     def training_step(self, batch: ShapeBatch, _) -> Tensor:
         generator = self.generator()
@@ -291,10 +294,17 @@ class SurfaceStage(Stage):
             x, depth, place = (crop(part, self.window, corners) for part in (x, depth, place))
         t = self.times.draw(len(x), len(self.prior.alphas_cumprod), 1.0, generator).to(x.device)
         noise = torch.randn(x.shape, generator=generator).to(x)
-        condition = Condition(prior_text(self, batch.prompts), None, depth, place)
+        condition = Condition(prior_text(self, self.told(batch)), None, depth, place)
         loss = self.distil(self.prior, x, t, noise, condition).mean()
         self.log("train/sds", loss)
         return loss
+
+    def told(self, batch: ShapeBatch) -> list[str]:
+        """The prior's prompts: of objects, or of their views."""
+        if not self.tell_views:
+            return batch.prompts
+        names, views = view_names(batch.cameras), len(batch.cameras.fov) // len(batch.prompts)
+        return [f"{batch.prompts[i // views]}, {name}" for i, name in enumerate(names)]
 
 
 def prior_text(stage: Stage, prompts: Sequence[str]) -> Text:

@@ -62,15 +62,15 @@ def stylize(
 
 
 def optimize(
-    prompt: str, out: str, *, checkpoint: str, prior: str = "multi_view", steps: int = 100, mesh: str | None = None
+    prompt: str, out: str, *, checkpoint: str, prior: str | None = None, steps: int = 100, mesh: str | None = None
 ) -> int:
-    """Go on training on PROMPT alone, from the amortised weights of stage 1, and write the mesh to OUT.
+    """Go on training on PROMPT alone, from the amortised weights of stage 1 or 2, and write the mesh to OUT.
 
     Args:
         prompt: What to make.
         out: The file to write.
-        checkpoint: Weights of stage 1.
-        prior: A packaged multi-view prior, or the path of one.
+        checkpoint: Weights of stage 1, or of stage 2, whose colours alone go on.
+        prior: The path of a multi-view prior for stage 1, of a depth-conditioned one for stage 2; null: the packaged.
         steps: Of the optimisation; the paper takes up to 600.
         mesh: Follow the cloud of this mesh instead of the dummy sphere.
     """
