@@ -18,7 +18,7 @@ SCORES = ("iou_text", "iou_cloud", "color_text", "color_cloud")
 
 
 def cell(name, value, **more):
-    scores = {score: [value, value] for score in SCORES} | {key: [v] for key, v in more.items()}
+    scores = {score: [value, value] for score in SCORES} | {key: [v] * 20 for key, v in more.items()}
     curve = [{"step": s, "seconds": s / 10, **dict.fromkeys(SCORES, value)} for s in (10, 20)]
     return CellResult(name, "f", f"{name}.ckpt", scores, 2.0, curve)
 
@@ -107,6 +107,8 @@ def test_a_fast_demo_writes_figures_meshes_weights_and_claims(folder):
 
 def test_a_second_demo_trains_nothing(folder):
     before = {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()}
-    experiment = Experiment(["demo", "fast"], ["--seed_everything=3", "--model.init_args.seed=3", "--data.init_args.seed=3"])
+    experiment = Experiment(
+        ["demo", "fast"], ["--seed_everything=3", "--model.init_args.seed=3", "--data.init_args.seed=3"]
+    )
     experiment.finish("surface", folder / "cells")
     assert {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()} == before

@@ -302,7 +302,9 @@ def test_a_folder_of_meshes_trains_like_the_shapes(tmp_path):
 
 def test_the_surface_stage_may_tell_its_prior_from_where_it_looks(data):
     batch = data.train.draw(1, step_generator(0, 0))
-    batch = batch._replace(cameras=orbit(*torch.tensor([[0.0, 90, 180, -90], [10.0, 10, 10, 80], [40.0] * 4, [1.1] * 4])))
+    batch = batch._replace(
+        cameras=orbit(*torch.tensor([[0.0, 90, 180, -90], [10.0, 10, 10, 80], [40.0] * 4, [1.1] * 4]))
+    )
     told = SurfaceStage(vocabulary(), depth_prior(), SIZES, tell_views=True).told(batch)
     prompt = batch.prompts[0]
     assert told == [f"{prompt}, {name} view" for name in ("front", "side", "back", "overhead")]

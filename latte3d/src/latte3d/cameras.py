@@ -87,7 +87,7 @@ def orbit(azimuth: Tensor, elevation: Tensor, fov: Tensor, relative_distance: Te
     return look_at_origin(direction * distance[:, None], fov)
 
 
-def ring(views: int, elevation: float = 15.0, fov: float = 40.0, relative_distance: float = 1.1, start: float = 0.0):
+def ring(views: int, elevation: float = 15.0, fov: float = 40.0, relative_distance: float = 0.95, start: float = 0.0):
     """`views` cameras at equal azimuths: for evaluation and pictures."""
     ones = torch.ones(views)
     return orbit(start + torch.arange(views) * 360 / views, ones * elevation, ones * fov, ones * relative_distance)
@@ -99,7 +99,7 @@ class CameraSampler(NamedTuple):
     views: int = 4
     elevation: tuple[float, float] = (0.0, 30.0)
     fov: tuple[float, float] = (15.0, 60.0)
-    relative_distance: tuple[float, float] = (1.0, 1.2)
+    relative_distance: tuple[float, float] = (0.8, 1.0)
 
     def __call__(self, objects: int, generator: torch.Generator) -> Cameras:
         """Cameras of all views, the views of an object side by side, (objects * views)."""
