@@ -5,8 +5,11 @@ from safetensors.torch import save_file
 
 from latte3d import prior_files
 from latte3d.data import step_generator
+from latte3d.diffusion import Condition, add_noise, level
+from latte3d.experiment import Experiment
 from latte3d.prior_files import read_prior
 from latte3d.prior_training import DepthPriorTraining, MultiViewPriorTraining, PriorData
+from latte3d.priors import pixel_places
 from latte3d.shapes import vocabulary
 from latte3d.stages import SurfaceStage, VolumetricStage
 
@@ -70,3 +73,35 @@ def test_crops_must_fit(data):
     training = DepthPriorTraining(vocabulary(), **SMALL | {"size": 32})
     with pytest.raises(ValueError, match="crops of 32 pixels need larger views, got 16"):
         training.loss(data.held_out.draw(1, step_generator(0, 0)), step_generator(0, 0), 0.0)
+
+
+@pytest.mark.parametrize("name", ["multi_view", "depth"])
+def test_packaged_priors_are_what_their_configs_make(name):
+    if not (prior_files.PACKAGED / f"{name}.safetensors").exists():
+        pytest.skip("this package was built without its priors")
+    experiment = Experiment([f"prior_{name}"])
+    recipe = experiment.model.recipe(experiment.data, experiment.trainer().max_steps)
+    assert prior_files.packaged_recipe(name) == prior_files.recipe_hash(recipe)
+    assert prior_files.recipe_hash(recipe | {"steps": 1}) != prior_files.recipe_hash(recipe)
+    assert prior_files.prior_path(name).stat().st_size < 4e6
+
+
+@pytest.mark.parametrize("name", ["multi_view", "depth"])
+def test_packaged_priors_heed_the_text(name):
+    if not (prior_files.PACKAGED / f"{name}.safetensors").exists():
+        pytest.skip("this package was built without its priors")
+    prior = read_prior(name).eval()
+    data = PriorData(each=1, held_out_each=1, bodies=["cube"], size=32, sets=1, points=8, cells=4, batch_size=4, seed=3)
+    data.setup()
+    batch = data.held_out.draw(4, step_generator(0, 0))
+    noisy = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    t = torch.full((16,), 900)
+    condition = Condition(prior.text(batch.prompts), batch.cameras, batch.depth[:, None], pixel_places(16, 32))
+    noisy = add_noise(prior.encode(batch.color), noisy, level(prior.alphas_cumprod, t))
+    wrong = prior.text(["a flat plain ball"] * 4)
+    with torch.no_grad():
+        right, other = (
+            float((prior.denoise(noisy, t, condition._replace(text=text)) - prior.encode(batch.color)).square().mean())
+            for text in (condition.text, wrong)
+        )
+    assert right < 0.7 * other

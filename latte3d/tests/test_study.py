@@ -85,3 +85,33 @@ def test_the_demos_cells_are_chains():
 def test_a_pattern_does_not_change_the_name_of_a_colour():
     for name, color in COLORS.items():
         assert named_color(torch.tensor([color, [0.3 * c for c in color]])) == name
+
+
+def test_cells_side_by_side_are_those_one_after_another(config, tmp_path):
+    alone = Experiment([config], ["--study.workers=1"]).finish_all(tmp_path / "alone", "cells")
+    both = Experiment([config], ["--study.workers=2"]).finish_all(tmp_path / "both", "cells")
+    assert set(alone) == set(both) == {"zero", "one"}
+    assert all(alone[cell].scores == both[cell].scores for cell in alone)
+
+
+def test_a_curve_is_scored_on_the_way(config, tmp_path):
+    experiment = Experiment([config], ["--study.curve_every=1"])
+    result = experiment.finish("zero", tmp_path / "cells")
+    assert [point["step"] for point in result.curve] == [1, 2]
+    assert result.curve[0]["seconds"] < result.curve[1]["seconds"] <= result.seconds
+    assert set(result.curve[0]) > set(result.scores)
+
+
+def test_a_config_over_another_adds_cells_and_may_shorten_all(config, tmp_path):
+    study = StudySettings({"a": {}}, more={"b": {"after": "a"}})
+    assert study.chain("b") == ["a", "b"]
+    short = Experiment([config], ["--study.most_steps=1", "--study.curve_every=1"]).finish("zero", tmp_path / "cells")
+    assert [point["step"] for point in short.curve] == [1]
+
+
+def test_drawn_cells_are_judged_and_amortised_ones_slide(config, tmp_path):
+    changed = {"study.drawn": ["zero"], "study.prompts": 1, "study.alphas": [0.0, 1.0]}
+    experiment = Experiment([config]).with_settings(changed)
+    scores = experiment.finish("zero", tmp_path / "cells").scores
+    assert len(scores["retrieval"]) == 9 and len(scores["silhouette"]) == 2
+    assert {"detail_text", "detail_cloud"} < set(scores)
