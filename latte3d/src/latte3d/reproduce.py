@@ -52,7 +52,10 @@ def trained(out: Path, cells: Sequence[str] = ()) -> tuple[Experiment, list[Run]
     for seed in first.settings.seeds:
         one = Experiment(["demo", "reproduce"], seeded(seed))
         with one_thread():
-            done = {cell: one.finish(cell, out / "cells") for cell in cells or one.settings.cells}
+            if cells:
+                done = {cell: one.finish(cell, out / "cells") for cell in cells}
+            else:
+                done = one.finish_all(out / "cells", f"seed {seed}")
             runs.append(run_of(one, done))
         print(
             f"seed {seed}: {', '.join(f'{cell} {result.seconds:.0f} s' for cell, result in done.items())}", flush=True

@@ -171,8 +171,9 @@ class VolumetricStage(Stage):
         prior: a multi-view prior, or the name or path of a saved one; null where α is 1.
         alpha: weight of the shape's opacity against the prior.
         amortise_alpha: draw α for each item and tell it to the networks, so that a user may choose it later.
-        guidance, rescale: of the distillation. beta: first and last width of the density. eikonal_weight: of the term
-            without which fog satisfies the masks. final_dummy: chance of the dummy cloud when it has stopped to grow.
+        guidance, rescale: of the distillation. least, largest: first and last bounds of its times, as shares of all.
+        beta: first and last width of the density. eikonal_weight: of the term without which fog satisfies the masks.
+        final_dummy: chance of the dummy cloud when it has stopped to grow.
     """
 
     def __init__(
@@ -188,6 +189,8 @@ class VolumetricStage(Stage):
         amortise_alpha: bool = False,
         guidance: float = 3.0,
         rescale: float = 0.5,
+        least: Sequence[float] = (0.98, 0.02),
+        largest: Sequence[float] = (0.98, 0.5),
         beta: Sequence[float] = (0.07, 0.025),
         eikonal_weight: float = 0.02,
         final_dummy: float = 0.9,
@@ -202,7 +205,7 @@ class VolumetricStage(Stage):
             raise ValueError(f"alpha {alpha} needs a prior to weigh the shape against: give one, or set alpha to 1")
         self.prior = None if prior is None else _frozen(prior)
         self.alpha, self.amortise_alpha, self.final_dummy = alpha, amortise_alpha, final_dummy
-        self.distil, self.times = CleanDistillation(guidance, rescale), TimeRange()
+        self.distil, self.times = CleanDistillation(guidance, rescale), TimeRange(tuple(least), tuple(largest))
         self.beta, self.eikonal_weight = beta, eikonal_weight
 
     def training_step(self, batch: ShapeBatch, _) -> Tensor:
