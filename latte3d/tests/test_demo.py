@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import latte3d.reproduce as reproduction
 from latte3d import evidence, figures
 from latte3d.cli import main
 from latte3d.evidence import Run
@@ -112,3 +113,25 @@ def test_a_second_demo_trains_nothing(folder):
     )
     experiment.finish("surface", folder / "cells")
     assert {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()} == before
+
+
+def test_reproduce_finishes_its_experiments_and_names_unknown_ones(tmp_path, monkeypatch, capsys):
+    short = ["--study.seeds=[3]", "--study.curve_every=1", "--study.optimised=1", "--study.optimised_steps=1"]
+    monkeypatch.setattr(Experiment, "finish_all", one_after_another)
+    made = Experiment
+
+    def fast(configs, overrides=()):
+        return made([*configs, "fast"], [*overrides, *short])
+
+    monkeypatch.setattr(reproduction, "Experiment", fast)
+    with pytest.raises(SystemExit) as stopped:
+        main(["reproduce", "--out", str(tmp_path)])
+    assert stopped.value.code == 0
+    for name in ("arms", "alpha", "optimisation"):
+        content = json.loads((tmp_path / f"{name}.json").read_text())
+        assert content["command"] == f"latte3d reproduce {name}" and content["claims"]
+    pictures = {"gallery.png", "detail.png", "arms.png", "curves.png", "alpha.png", "latency.png"}
+    assert pictures == {path.name for path in tmp_path.glob("*.png")}
+    with pytest.raises(SystemExit):
+        main(["reproduce", "nothing", "--out", str(tmp_path)])
+    assert "unknown experiment 'nothing', choose from all, arms, alpha, optimisation" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +18,7 @@ import torch
 from . import evidence, figures
 from .cameras import Cameras
 from .claims import Claim, claims_table
-from .demo import COLUMNS, one_of_each, patterned, run_of, seeded
+from .demo import COLUMNS, latency, one_of_each, patterned, run_of, seeded
 from .evidence import Run, mean_and_error, over_seeds
 from .experiment import Experiment, one_thread
 from .gallery import crop_rows, gallery_rows
@@ -25,7 +26,7 @@ from .judge import AttributeJudge, agreement, attributes_of
 from .judge_training import read_judge
 from .optimization import optimise
 from .pipeline import Latte3DPipeline
-from .scores import SIZE, VIEWS, held_out_prompts, hits
+from .scores import CELLS, SIZE, VIEWS, held_out_prompts, hits
 from .study import CellResult
 
 
@@ -103,16 +104,24 @@ def optimisation(out: Path) -> None:
         for prompt in prompts:
             records.append({"seed": seed, "prompt": prompt, **optimised(run.cells["full"], prompt, judge, settings)})
             print(json.dumps(records[-1]), flush=True)
-    write_result(out, "optimisation", experiment, [evidence.optimisation_claim(records)], records=records)
+    with one_thread():
+        one_pass = latency(runs[0].cells["full"], out)
+    claims = [evidence.optimisation_claim(records), evidence.latency_claim(one_pass)]
+    write_result(out, "optimisation", experiment, claims, records=records, one_pass=one_pass)
+    step = mean_and_error([r["seconds"] for r in records])[0] / settings.optimised_steps
+    figures.latency_figure(one_pass, step, 600).savefig(out / "latency.png")
 
 
 def optimised(cell: CellResult, prompt: str, judge: AttributeJudge, settings) -> dict[str, float]:
-    """The judge's log-probability of the prompt's attributes before and after."""
+    """The judge's log-probability of the prompt's attributes before and after, and processor seconds."""
     with one_thread():
-        before = Latte3DPipeline.from_pretrained(cell.checkpoint, 32)
+        before = Latte3DPipeline.from_pretrained(cell.checkpoint, CELLS)
+        start = time.process_time()
         after = optimise(str(cell.checkpoint), prompt, steps=settings.optimised_steps, progress=False)
-        after.cells = 32
-        return {name: fit_of(pipeline, prompt, judge) for name, pipeline in (("before", before), ("after", after))}
+        seconds = time.process_time() - start
+        after.cells = CELLS
+        fits = {name: fit_of(pipeline, prompt, judge) for name, pipeline in (("before", before), ("after", after))}
+        return fits | {"seconds": seconds}
 
 
 def fit_of(pipeline: Latte3DPipeline, prompt: str, judge: AttributeJudge, cameras: Cameras = VIEWS) -> float:
