@@ -45,7 +45,8 @@ def test_claims_hold_by_their_measurements_alone():
     }
     missed = {claim.id: claim.holds for claim in evidence.learning_claims([made_up(without=0.58)])}
     assert not missed["regularisation"] and not missed["initialisation"]
-    assert all(claim.holds for claim in evidence.surface_claims([made_up()]))
+    held = {claim.id: claim.holds for claim in evidence.surface_claims([made_up()])}
+    assert held == {"colour-surface": False, "detail": True, "retrieval": True, "no-fog": True}
     assert evidence.alpha_claim([made_up()], (0, 1)).measured == 1.0
     assert evidence.frozen_claim(0.0).holds and not evidence.frozen_claim(1e-9).holds
     assert evidence.latency_claim({"text": 0.1, "networks": 0.1}).holds
@@ -98,7 +99,7 @@ def one_after_another(self, folder, _):
 def test_a_fast_demo_writes_figures_meshes_weights_and_claims(folder):
     content = json.loads((folder / "claims.json").read_text())
     assert content["project"] == "latte3d" and content["fast"] and content["seed"] == 3
-    assert len(content["claims"]) == 10 and all(set(c) >= {"id", "holds", "measured"} for c in content["claims"])
+    assert len(content["claims"]) == 11 and all(set(c) >= {"id", "holds", "measured"} for c in content["claims"])
     assert all((folder / name).stat().st_size > 0 for name in content["figures"])
     assert np.isfinite([c["measured"] for c in content["claims"]]).all()
     assert next(c for c in content["claims"] if c["id"] == "frozen")["holds"]

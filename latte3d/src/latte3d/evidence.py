@@ -77,7 +77,7 @@ def learning_claims(runs: Sequence[Run]) -> list[Claim]:
             "stage 0 helps", runs, ("full", "iou_cloud"), ("no_init", "iou_cloud"), INIT_GAP,
         ),
         Claim(
-            "colour", "Share of unseen kinds whose body has the colour that the text says (chance 0.17)",
+            "colour", "Share of unseen kinds whose body has the colour that the text says, after stage 1 (chance 0.17)",
             None, color, f"at least {COLOR}", color >= COLOR, color_error,
         ),
         Claim(
@@ -93,7 +93,12 @@ def surface_claims(runs: Sequence[Run]) -> list[Claim]:
     found, error = over_seeds(runs, "surface", "retrieval")
     before = over_seeds(runs, "full", "retrieval")[0]
     silhouette, spread = over_seeds(runs, "full", "silhouette")
+    color, color_error = over_seeds(runs, "surface", "color_text")
     return [
+        Claim(
+            "colour-surface", "The colour that the text says, after stage 2 (chance 0.17)",
+            None, color, f"at least {COLOR}", color >= COLOR, color_error,
+        ),
         gap_claim(
             "detail",
             "Stage 2 adds detail: high-pass correlation with the true patterns at 64 pixels, with the shape's cloud, "
