@@ -46,12 +46,13 @@ def reproduce(experiment: str = "all", *, out: str = "runs/latte3d-reproduce") -
     return 0
 
 
-def trained(out: Path, cells: Sequence[str] = ()) -> tuple[Experiment, list[Run]]:
-    """Every seed's cells, or those that are named and what they start from."""
-    first = Experiment(["demo", "reproduce"])
+def trained(out: Path, cells: Sequence[str] = (), more: Sequence[str] = ()) -> tuple[Experiment, list[Run]]:
+    """Every seed's cells, or those that are named and what they start from; `more`: configs over the usual ones."""
+    configs = ["demo", "reproduce", *more]
+    first = Experiment(configs)
     runs = []
     for seed in first.settings.seeds:
-        one = Experiment(["demo", "reproduce"], seeded(seed))
+        one = Experiment(configs, seeded(seed))
         with one_thread():
             if cells:
                 done = {cell: one.finish(cell, out / "cells") for cell in cells}
@@ -84,7 +85,7 @@ def arms(out: Path) -> None:
 
 def alpha(out: Path) -> None:
     """One network that is told alpha, at several alphas, beside networks with one each."""
-    experiment, runs = trained(out, ("amortised", "full", "no_shape", "no_prior"))
+    experiment, runs = trained(out, ("amortised", "full", "no_shape", "no_prior"), ["reproduce_alpha"])
     alphas = experiment.settings.alphas
     table = [
         {"alpha": weight} | {name: over_seeds(runs, "amortised", f"{name}@{weight:g}")
