@@ -152,7 +152,7 @@ def test_the_prior_alone_decides_colours_in_stage_one(data):
     stage = VolumetricStage(vocabulary(), GreyPrior(), **SMALL, rate=1e-2, eikonal_weight=0.0)
     with torch.no_grad():
         stage.networks.texture.decoder.mlp[-1].bias.copy_(torch.tensor([2.0, -2.0, -2.0]))  # red to begin with
-    fit(stage, data, 60)
+    fit(stage, data, 90)
     batch = data.train.draw(2, step_generator(0, 1))
     with torch.no_grad():
         color = stage.networks(batch.clouds, stage.text(batch.prompts)).color(batch.clouds[..., :3])

@@ -37,6 +37,7 @@ def optimise(
     cloud: Tensor | None = None,
     rate: float = 5e-4,
     guidance: float = 3.0,
+    times: tuple[float, float] = (0.5, 0.8),
     seed: int = 0,
     progress: bool = True,
 ) -> Latte3DPipeline:
@@ -46,7 +47,8 @@ def optimise(
 
     Args:
         prior: multi-view for stage 1, depth-conditioned for stage 2; null: the packaged one.
-        cloud: (N, 6) of a shape to follow, null: the dummy sphere. progress: show a bar.
+        cloud: (N, 6) of a shape to follow, null: the dummy sphere.
+        times: bounds of the distillation's, as shares of all. progress: show a bar.
     Raises:
         ValueError: an unknown word, or less than one step.
     """
@@ -56,7 +58,7 @@ def optimise(
     text([prompt])  # an unknown word is named before any work
     make = surface_stage if networks.surface else volumetric_stage
     common = {"sizes": sizes, "rate": rate, "guidance": guidance, "start": checkpoint, "seed": seed}
-    stage = make(list(text.vocabulary), prior, common)
+    stage = make(list(text.vocabulary), prior, times, common)
     library = prompt_library(prompt, dummy_cloud(sizes.points) if cloud is None else cloud, seed=seed)
     quiet = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False, "limit_val_batches": 0}
     quiet["enable_progress_bar"] = progress
@@ -66,11 +68,14 @@ def optimise(
     return Latte3DPipeline(stage.networks.cpu(), text, sizes.points)
 
 
-def volumetric_stage(words: list[str], prior: str | nn.Module | None, common: dict) -> VolumetricStage:
+def volumetric_stage(words: list[str], prior: str | nn.Module | None, times, common: dict) -> VolumetricStage:
     """Stage 1 where it stopped: the density keeps its last width, and the cloud is the one that is given."""
-    prior = "multi_view" if prior is None else prior
-    return VolumetricStage(words, prior, alpha=0.0, beta=(0.025, 0.025), final_dummy=0.0, **common)
+    prior, (low, high) = "multi_view" if prior is None else prior, times
+    bounds = {"least": (low, low), "largest": (high, high)}
+    return VolumetricStage(words, prior, alpha=0.0, beta=(0.025, 0.025), final_dummy=0.0, **bounds, **common)
 
 
-def surface_stage(words: list[str], prior: str | nn.Module | None, common: dict) -> SurfaceStage:
-    return SurfaceStage(words, "depth" if prior is None else prior, dummy=0.0, **common)
+def surface_stage(words: list[str], prior: str | nn.Module | None, times, common: dict) -> SurfaceStage:
+    """Stage 2, colours alone."""
+    bounds = {"least": times[0], "largest": times[1]}
+    return SurfaceStage(words, "depth" if prior is None else prior, dummy=0.0, **bounds, **common)

@@ -98,7 +98,7 @@ def render(mesh: str, out: str, *, views: int = 4, size: int = 256, elevation: f
     """
     if views < 1 or size < 1:
         raise ValueError(f"expected at least one view of one pixel, got {views} views of {size}")
-    pictures = read_mesh(mesh).normalised().render(ring(views, elevation), size).color
+    pictures = read_mesh(mesh).normalised().render(ring(views, elevation, relative_distance=1.2), size).color
     row = (torch.cat(list(pictures), 1).clamp(0, 1) * 255).round().byte()
     Image.fromarray(row.numpy()).save(out, format="PNG")
     print(f"{views} views of {mesh}: {out}")
