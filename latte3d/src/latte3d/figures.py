@@ -89,8 +89,6 @@ def alpha_figure(runs: Sequence[Run], alphas: Sequence[float]) -> Figure:
     axes.errorbar(
         x, y, yerr, xerr, color="#E69F00", marker="o", markersize=4, capsize=2, label="one network, told alpha"
     )
-    for alpha, at in zip(alphas, zip(x, y, strict=True), strict=True):
-        axes.annotate(f"{alpha:g}", at, textcoords="offset points", xytext=(4, 4), fontsize=7)
     for cell, alpha in (("no_shape", 0), ("full", 0.5), ("no_prior", 1)):
         (u, du), (v, dv) = (over_seeds(runs, cell, name) for name in ("iou_cloud", "color_cloud"))
         label = f"trained with alpha {alpha:g}"
