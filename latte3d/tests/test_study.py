@@ -107,6 +107,8 @@ def test_a_config_over_another_adds_cells_and_may_shorten_all(config, tmp_path):
     assert study.chain("b") == ["a", "b"]
     short = Experiment([config], ["--study.most_steps=1", "--study.curve_every=1"]).finish("zero", tmp_path / "cells")
     assert [point["step"] for point in short.curve] == [1]
+    half = Experiment([config], ["--study.share=0.5", "--study.curve_every=1"]).finish("zero", tmp_path / "half")
+    assert [point["step"] for point in half.curve] == [1]
 
 
 def test_drawn_cells_are_judged_and_amortised_ones_slide(config, tmp_path):

@@ -78,6 +78,9 @@ class Experiment:
         for name in self.settings.chain(cell):
             changed = dict(self.settings.cells[name])
             changed.pop("after", None)
+            if self.settings.share != 1:
+                steps = changed.get("trainer.max_steps", self.described()["trainer"]["max_steps"])
+                changed["trainer.max_steps"] = max(1, round(self.settings.share * steps))
             if self.settings.most_steps is not None:
                 changed["trainer.max_steps"] = self.settings.most_steps
             if start is not None:

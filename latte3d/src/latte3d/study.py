@@ -29,7 +29,8 @@ class StudySettings:
     cells: name -> settings that it changes by their dotted names; `after` names the cell that it starts from.
         A class is changed by `model: its.path`, and its arguments by `model.init_args.NAME`: of a nested class_path the
         parser would make an object at once.
-    more: further cells, for a config over another that has some. most_steps: at which every cell stops, for quick runs.
+    more: further cells, for a config over another that has some.
+    share: of every cell's steps that is taken, so that all shrink alike. most_steps: at which all stop, for quick runs.
     drawn: cells whose surfaces are drawn and judged too. prompts: of every held-out triple, for the judge.
     curve_every: steps between the scores of a cell's curve, null: at its end alone.
     alphas: weights at which cells with an amortised alpha are scored. seeds: of `reproduce`.
@@ -39,6 +40,7 @@ class StudySettings:
 
     cells: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     more: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    share: float = 1.0
     most_steps: int | None = None
     drawn: Sequence[str] = ()
     prompts: int = 8
