@@ -87,8 +87,8 @@ def _same_images(names: list[str], other: dict[str, int], path: Path) -> None:
     missing = [name for name in names if name not in other]
     if missing or len(other) != len(names):
         unknown = sorted(other.keys() - set(names))
-        what = f"lacks {missing[0]}" if missing else f"names {unknown[0]}, which list_attr_celeba.txt lacks"
-        raise ValueError(f"{path}: {what}; both files must name the same {len(names)} images")
+        what = f"lacks {missing[0]}" if missing else f"names {unknown[0]} besides"
+        raise ValueError(f"{path}: {what}; it and list_attr_celeba.txt must name the same images, {len(names)} there")
 
 
 def _lines(path: Path) -> list[str]:

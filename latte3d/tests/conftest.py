@@ -1,0 +1,26 @@
+"""One thread, no display, and hypothesis without deadlines: the machine may be busy."""
+
+import os
+from pathlib import Path
+
+import matplotlib
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+matplotlib.use("Agg")
+torch.set_num_threads(1)  # these tensors are too small to share
+settings.register_profile("house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def papers_data():
+    if "PAPERS_DATA" not in os.environ:
+        pytest.skip("PAPERS_DATA is unset: it should name the folder that holds prompts/ and meshes/")
+    return Path(os.environ["PAPERS_DATA"])
