@@ -38,7 +38,7 @@ def unsafe_call(call):
         "torch.load": keyword(call, "weights_only") is not True,
         "np.load": keyword(call, "allow_pickle") is not False,
         "numpy.load": keyword(call, "allow_pickle") is not False,
-        "trimesh.load": keyword(call, "file_type") is None or not isinstance(call.args[0], ast.Call),
+        "trimesh.load": keyword(call, "file_type") is None or not (call.args and isinstance(call.args[0], ast.Call)),
     }
     if name.endswith("load_from_checkpoint"):
         return name * (keyword(call, "weights_only") is not True)
