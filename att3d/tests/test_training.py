@@ -49,6 +49,12 @@ def test_training_changes_the_network_and_never_the_prior(model, prior, tmp_path
     assert not any("guidance" in name for name in model.state_dict())
 
 
+def test_a_loss_that_is_no_number_ends_the_fit(model, tmp_path):
+    next(iter(model.parameters())).data.fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"step 0: the training loss is nan, a finite one expected; lower .*\.lr"):
+        fit(model.train(), tmp_path)
+
+
 def test_the_view_never_reaches_the_mapping_network(model, generator):
     """w is the same to the bit whatever the cameras; the denoiser's condition is not."""
     low, behind = ring(1, 1), ring(1, 2)

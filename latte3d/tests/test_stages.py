@@ -219,6 +219,14 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(data, tmp_path):
         assert torch.equal(value, resumed.networks.state_dict()[name]), name
 
 
+def test_a_loss_that_is_no_number_ends_the_fit(data):
+    stage = VolumetricStage(vocabulary(), multi_view(), **SMALL)
+    for parameter in stage.networks.parameters():
+        parameter.data.fill_(torch.nan)
+    with pytest.raises(ValueError, match=r"step 0: the training loss is nan, a finite one expected; lower .*\.rate"):
+        fit(stage, data, 2)
+
+
 def test_validation_scores_text_alone_and_clouds(data):
     stage = VolumetricStage(vocabulary(), None, **SMALL, alpha=1.0)
     (scores,) = scorer().validate(stage, data.val_dataloader(), verbose=False)

@@ -10,6 +10,7 @@ from pytorch_lightning import LightningDataModule, LightningModule
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+from .finite import finite
 from .shapes import true_views
 from .text import HashTokenEncoder
 from .view_prompts import with_view
@@ -89,7 +90,7 @@ class PixelPrior(LightningModule):
         found = self.unet(self.scheduler.add_noise(z, noise, t), t, states * kept[:, None, None]).sample
         loss = (found - noise).square().mean()
         self.log("train/loss", loss)
-        return loss
+        return finite(loss, self.global_step, "model.init_args.lr")
 
     def configure_optimizers(self):
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=1e-4)

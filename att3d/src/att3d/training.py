@@ -18,6 +18,7 @@ from .data import PromptBatch
 from .distillation import ScoreDistillation
 from .embeddings import EmbeddingCache
 from .field import DensityBlob, RadianceField, SharedDecoder
+from .finite import finite
 from .grid_encoder import PAPER_RESOLUTIONS, ModulatedGridEncoder
 from .guidance.protocol import Denoiser, Guidance
 from .interpolation import PromptInterpolator
@@ -110,7 +111,7 @@ class SceneTraining(LightningModule):
         self.sampled.update(batch.prompts)
         loss, out = self.loss(batch, generator, progress)
         self.log_dict({"train/loss": loss, "train/opacity": out.opacity.mean()}, batch_size=len(batch.prompts))
-        return loss
+        return finite(loss, self.global_step, "model.init_args.lr")
 
     def loss(self, batch: PromptBatch, generator: torch.Generator, progress: float) -> tuple[Tensor, RenderOutput]:
         """Distillation and regularisers of one batch, and what was rendered."""

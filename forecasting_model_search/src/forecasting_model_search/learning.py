@@ -9,6 +9,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor
 
 from .ensemble import Ensemble
+from .finite import finite
 from .fitting import settle_batchnorm
 from .forecast import rank_others
 from .methods import SurrogateSettings, make_surrogate
@@ -59,7 +60,7 @@ class SurrogateTraining(LightningModule):
         chosen = rows.cpu()
         loss = self.gp.loss(data.inputs.take(chosen).to(self.device), data.scores[chosen].to(self.device))
         self.log("train/loss", loss.float(), batch_size=len(rows))
-        return loss.float()
+        return finite(loss.float(), self.global_step, "model.init_args.rate")
 
     def on_validation_start(self) -> None:
         """Condition on all rows that are known."""

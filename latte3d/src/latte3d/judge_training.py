@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from .finite import finite
 from .judge import ATTRIBUTES, UNTOLD, AttributeJudge, attributes_of, judge_loss
 from .library import ShapeBatch
 from .prior_files import PACKAGED
@@ -34,7 +35,7 @@ class JudgeTraining(LightningModule):
     def training_step(self, batch: ShapeBatch, _) -> Tensor:
         loss = judge_loss(self.judge(batch.color), wanted(batch).to(self.device))
         self.log("train/loss", loss)
-        return loss
+        return finite(loss, self.global_step, "model.init_args.rate")
 
     def validation_step(self, batch: ShapeBatch, _) -> None:
         """Share of single views whose attribute is named rightly."""

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from .data import ProceduralData, step_generator
 from .diffusion import Condition
+from .finite import finite
 from .library import ShapeBatch, of_shape
 from .prior_files import write_prior
 from .priors import DepthDiffusionPrior, MultiViewDiffusionPrior, SmallPrior, crop, pixel_places
@@ -78,7 +79,7 @@ class PriorTraining(LightningModule):
     def training_step(self, batch: ShapeBatch, _) -> Tensor:
         loss = self.loss(batch, step_generator(self.seed, self.global_step), 0.1)
         self.log("train/loss", loss)
-        return loss
+        return finite(loss, self.global_step, "model.init_args.rate")
 
     def validation_step(self, batch: ShapeBatch, index: int) -> None:
         """With the text, with that of another object, and without: how much the prior heeds it."""

@@ -14,6 +14,7 @@ from .cameras import view_names
 from .checkpoints import load_networks, text_encoder
 from .data import step_generator
 from .diffusion import Condition, TimeRange
+from .finite import finite
 from .library import ShapeBatch
 from .marching_tetrahedra import grid_vertices
 from .metrics import mask_iou, volume_iou
@@ -161,7 +162,7 @@ class ReconstructionStage(Stage):
         color = (rendering.color - truth.color).square().mean()
         loss = opacity + color + self.eikonal_weight * eikonal(volume)
         self.log_dict({"train/opacity": opacity, "train/color": color, "train/loss": loss})
-        return loss
+        return finite(loss, self.global_step, "model.init_args.rate")
 
 
 class VolumetricStage(Stage):
@@ -225,7 +226,7 @@ class VolumetricStage(Stage):
         fog = eikonal(volume)
         loss = ((1 - alpha) * distilled + alpha * shape).mean() + self.eikonal_weight * fog
         self.log_dict({"train/sds": distilled.mean(), "train/shape": shape.mean(), "train/eikonal": fog})
-        return loss
+        return finite(loss, self.global_step, "model.init_args.rate")
 
     def distilled(self, color: Tensor, batch: ShapeBatch, generator: torch.Generator, progress: float) -> Tensor:
         """L_SDS of each object, (B,). The prior reads prompts with its own text encoder where it has one."""
@@ -300,7 +301,7 @@ class SurfaceStage(Stage):
         condition = Condition(prior_text(self, self.told(batch)), None, depth, place)
         loss = self.distil(self.prior, x, t, noise, condition).mean()
         self.log("train/sds", loss)
-        return loss
+        return finite(loss, self.global_step, "model.init_args.rate")
 
     def told(self, batch: ShapeBatch) -> list[str]:
         """The prior's prompts: of objects, or of their views."""
