@@ -20,6 +20,7 @@ setup(
         "docstring-parser>=0.16",
         "torchmetrics>=1.4",
         "diffusers>=0.30",
+        "huggingface-hub>=0.24",
         "trimesh>=4.4",
         "pillow>=10",
         "safetensors>=0.4",

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, DDPMScheduler, UNet2DConditionModel
+from huggingface_hub.constants import HF_HUB_CACHE
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.file_download import repo_folder_name
 from torch import Tensor, nn
 
 from .diffusion import Condition, clean_from, level
@@ -132,10 +135,21 @@ def _read(part: type, path: str, subfolder: str | None):
     """
     if Path(path).is_dir() and subfolder and not (Path(path) / subfolder).is_dir():
         raise ValueError(f"{path} has no folder {subfolder}: expected a pipeline in the diffusers layout")
+    missing = (
+        f"{path} is neither a folder in the diffusers layout nor in the hub's cache; nothing is downloaded here: "
+        f"fetch it first, for example with `hf download {path}`"
+    )
+    if not Path(path).is_dir() and not in_cache(path):  # asked first, since the hub's client would go online
+        raise ValueError(missing)
     try:
         return part.from_pretrained(path, local_files_only=True, **({"subfolder": subfolder} if subfolder else {}))
     except OSError as error:
-        raise ValueError(
-            f"{path} is neither a folder in the diffusers layout nor in the hub's cache; nothing is downloaded here: "
-            f"fetch it first, for example with `hf download {path}`"
-        ) from error
+        raise ValueError(missing) from error
+
+
+def in_cache(repo: str) -> bool:
+    """Whether anything of a hub id was downloaded."""
+    try:
+        return (Path(HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model")).is_dir()
+    except HFValidationError:  # no hub id
+        return False
