@@ -22,8 +22,7 @@ def near_triples(positions: Tensor, neighbours: int) -> Tensor:
     """All triples of a vertex and two of its nearest ones, each once, sorted, (T, 3)."""
     count = len(positions)
     k = min(neighbours, count - 1)
-    # by differences: products round as memory lies, which would break ties between equal distances anew in every run
-    distance = torch.cdist(positions, positions, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf)
+    distance = torch.cdist(positions, positions).fill_diagonal_(torch.inf)
     near = distance.topk(k, largest=False)[1]
     a, b = torch.triu_indices(k, k, 1)
     triples = torch.stack([torch.arange(count)[:, None].expand(-1, len(a)), near[:, a], near[:, b]], -1).reshape(-1, 3)
