@@ -12,7 +12,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages("src"),
     package_dir={"": "src"},
-    package_data={"multi_student_distill": ["configs/*.yaml"]},
+    package_data={"multi_student_distill": ["configs/*.yaml", "weights/**/*"]},
     install_requires=[
         "torch>=2.4",
         "pytorch-lightning>=2.4",

@@ -12,7 +12,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages("src"),
     package_dir={"": "src"},
-    package_data={"spacemesh": ["configs/*.yaml"]},
+    package_data={"spacemesh": ["configs/*.yaml", "weights/*.safetensors"]},
     install_requires=[
         "torch>=2.4",
         "pytorch-lightning>=2.4",
@@ -22,6 +22,7 @@ setup(
         "diffusers>=0.30",
         "trimesh>=4.4",
         "plyfile>=1.0",
+        "safetensors>=0.4",
         "numpy>=1.26",
         "scipy>=1.12",
         "matplotlib>=3.8",

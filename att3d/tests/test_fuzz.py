@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from safetensors.torch import save_file
 
 from att3d.cameras import CameraSampler
-from att3d.checkpoints import load_model, save_model
+from att3d.checkpoints import load_model, save_model, write_weights
 from att3d.embeddings import read_embedding
 from att3d.field import DensityBlob
 from att3d.guidance.loading import check_kind
@@ -45,10 +45,18 @@ def embedding(folder):
     return folder / "embedding.safetensors"
 
 
-def model(folder):
+def small():
     scene = SceneSettings([3], 4, 8, DensityBlob(6.0, 0.5, -0.5, 6.0))
-    save_model(folder / "model.pt", ATT3D(HashTokenEncoder(4, 4), hidden=4, scene=scene, cameras=CameraSampler()))
+    return ATT3D(HashTokenEncoder(4, 4), hidden=4, scene=scene, cameras=CameraSampler())
+
+
+def model(folder):
+    save_model(folder / "model.pt", small())
     return folder / "model.pt"
+
+
+def weights(folder):
+    return write_weights(folder / "weights.safetensors", small())
 
 
 def config(folder):
@@ -60,6 +68,7 @@ FILES = {
     **{make.__name__: (make, lambda path: read_prompts(str(path))) for make in (factors, named, library, lines)},
     "embedding": (embedding, read_embedding),
     "model": (model, lambda path: load_model(path, ATT3D)),
+    "weights": (weights, lambda path: load_model(path, ATT3D)),
     "config": (config, lambda path: check_kind(path, "t5")),
 }
 

@@ -9,15 +9,19 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from att3d.cameras import ring
-from att3d.checkpoints import load_model, save_model
+from att3d.checkpoints import load_model, save_model, write_weights
 from att3d.data import PromptBatch, PromptDataModule
 from att3d.distillation import ScoreDistillation, VariationalDistillation
+from att3d.experiment import Experiment
 from att3d.guidance import ExactPrior
 from att3d.interpolation import PromptInterpolator
-from att3d.mesh import density_grid, to_mesh
+from att3d.mesh import HALF_OPAQUE, density_grid, to_mesh
+from att3d.metrics import iou, psnr
 from att3d.per_prompt import PerPromptBaseline, finetuning
 from att3d.regularisers import Regularisers
 from att3d.shapes import VIEWING, render_truth, shape_prompts
+from att3d.spec import spec
+from att3d.study import truth
 from att3d.text import HashTokenEncoder
 from att3d.training import ATT3D, SceneSettings, SceneTraining
 from att3d.tuning import Curve, finetune
@@ -176,18 +180,19 @@ def test_every_regulariser_and_rule_trains(prior, tmp_path):
     assert all(bool(p.isfinite().all()) for p in model.parameters())
 
 
-def test_a_killed_fit_resumes_to_the_same_bits(prior, tmp_path):
+@pytest.mark.parametrize("stopped", [4, 6])  # between two epochs, and within one
+def test_a_killed_fit_resumes_to_the_same_bits(prior, tmp_path, stopped):
     def made():
         torch.manual_seed(0)
         return ATT3D(HashTokenEncoder(4, 8), **small_settings(prior))
 
-    whole = fit(made(), tmp_path / "whole", 8)
-    keep = ModelCheckpoint(save_last=True, every_n_epochs=1, enable_version_counter=False)
+    whole = fit(made(), tmp_path / "whole", 12)
+    keep = ModelCheckpoint(save_last=True, every_n_train_steps=1, enable_version_counter=False)
     first = made()
-    trainer(tmp_path / "part", 4, callbacks=[keep]).fit(first, data_of(PROMPTS))
+    trainer(tmp_path / "part", stopped, callbacks=[keep]).fit(first, data_of(PROMPTS))
     (last,) = (tmp_path / "part").rglob("last.ckpt")
     resumed = made()
-    trainer(tmp_path / "rest", 8, enable_checkpointing=False).fit(resumed, data_of(PROMPTS), ckpt_path=last)
+    trainer(tmp_path / "rest", 12, enable_checkpointing=False).fit(resumed, data_of(PROMPTS), ckpt_path=last)
     # t_max is constant here, so that the length of training does not matter
     for one, other in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
         assert torch.equal(one, other)
@@ -205,6 +210,26 @@ def test_checkpoints_come_back_whole_and_without_their_prior(model, tmp_path, pr
     assert torch.equal(load_model(tmp_path / "f.pt", PerPromptBaseline).scenes(PROMPTS[:2]).w, fine.w)
     with pytest.raises(ValueError, match=r"f.pt: holds a PerPromptBaseline, expected a ATT3D"):
         load_model(tmp_path / "f.pt", ATT3D)
+
+
+def test_weights_alone_are_smaller_and_hardly_less_exact(model, tmp_path):
+    save_model(tmp_path / "m.pt", model)
+    path = write_weights(tmp_path / "m.safetensors", model)
+    assert path.stat().st_size < 0.75 * (tmp_path / "m.pt").stat().st_size
+    loaded = load_model(path, ATT3D)
+    torch.testing.assert_close(loaded.generate(PROMPTS).w, model.generate(PROMPTS).w, rtol=0.01, atol=0.01)
+    assert spec(loaded)["init_args"] | {"guidance": None} == spec(model)["init_args"] | {"guidance": None}
+
+
+def test_the_packaged_network_is_the_config_shapes_and_knows_unseen_prompts():
+    packaged, config = ATT3D.load(guidance=True), Experiment(["shapes"])
+    assert spec(packaged) == spec(config.model)
+    unseen = config.data.library.unseen
+    occupied, images = truth(unseen, 2, 16, 24)
+    scenes = packaged.generate(unseen)
+    shown = scenes.images(ring(len(unseen), 2), 16, 24).rgb.detach().clamp(0, 1)
+    assert iou(density_grid(scenes, 24) > HALF_OPAQUE, occupied).mean() > 0.6
+    assert psnr(shown, images).mean() > psnr(shown, images.roll(1, 0)).mean() + 5  # dB, against another prompt's truth
 
 
 def test_a_checkpoint_becomes_a_mesh_and_goes_on_in_two_lines(model, tmp_path, prior):

@@ -6,9 +6,12 @@ import pytest
 import torch
 from diffusers import EDMEulerScheduler
 from PIL import Image
+from sklearn.datasets import load_digits
+from sklearn.neighbors import KNeighborsClassifier
 
 import multi_student_distill as msd
-from multi_student_distill import MultiStudentPipeline, Partition
+from multi_student_distill import PACKAGED, ClassRouter, MultiStudentPipeline, Partition
+from multi_student_distill.data import DigitsData
 from multi_student_distill.denoisers import DenoiserSpec
 from multi_student_distill.pipeline import ClassRouterModel, StudentModel, Students
 
@@ -52,6 +55,17 @@ def test_saved_and_loaded_pipelines_agree_to_the_bit_with_students_of_mixed_size
     assert index["students"][1] == "Students" and index["router"][1] == "ClassRouterModel"
     assert (tmp_path / "students" / "student_2" / "diffusion_pytorch_model.safetensors").is_file()
     assert all(getattr(msd, name) for name in ("MultiStudentPipeline", "Students", "ClassRouterModel"))
+
+
+def test_the_packaged_pipeline_is_of_the_config_digits_and_draws_what_it_is_asked_for():
+    pipe, data = MultiStudentPipeline.from_pretrained(PACKAGED), DigitsData(parts=5)
+    labels = torch.arange(10).repeat(20)
+    assert torch.equal(pipe.router(labels), ClassRouter(data.partition)(labels)) and len(pipe.students) == 5
+    drawn = pipe(labels.tolist(), generator=torch.Generator().manual_seed(0), output_type="pt").images
+    digits = load_digits()
+    nearest = KNeighborsClassifier(5).fit(digits.data / 16, digits.target)
+    named = nearest.predict(drawn.flatten(1).numpy())
+    assert (torch.from_numpy(named) == labels).float().mean() > 0.9
 
 
 def test_a_mixed_batch_is_its_requests_one_by_one_and_runs_each_student_once():

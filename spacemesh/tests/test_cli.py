@@ -8,8 +8,10 @@ import torch
 from spacemesh import HalfedgeMesh, MeshBatch, read_mesh, write_mesh, write_polygons
 from spacemesh.checkpoints import load_model
 from spacemesh.cli import main
+from spacemesh.data import ProceduralMeshes
 from spacemesh.diffusion import VertexDiffusion
 from spacemesh.experiment import Experiment
+from spacemesh.metrics import edge_scores
 from spacemesh.polygons import canonical
 from spacemesh.shapes import capped_tube, dodecahedron, icosphere
 from spacemesh.study import punctured
@@ -64,10 +66,10 @@ def test_a_second_demo_in_the_same_folder_reads_what_was_made(fast_demo, capsys)
 def test_another_seed_has_other_weights_meshes_and_fits(fast_demo, tmp_path):
     _, out = fast_demo
     assert run("demo", "--fast", "--seed", 1, "--out", tmp_path) == 0
-    fits = json.loads((tmp_path / "cells" / "fits.json").read_text())["records"]
+    fits = json.loads((tmp_path / "cells" / "fits.json").read_text())["made"]
     assert {r["seed"] for r in fits} == {1000}
-    weights = [torch.load(p / "cells" / "connectivity.pt", weights_only=True)["state_dict"] for p in (out, tmp_path)]
-    assert not torch.equal(weights[0]["predictor.place.weight"], weights[1]["predictor.place.weight"])
+    weights = [torch.load(p / "cells" / "connectivity.pt", weights_only=True)["made"] for p in (out, tmp_path)]
+    assert not torch.equal(*(w["state_dict"]["predictor.place.weight"] for w in weights))
     assert (out / "meshes" / "tori_true.obj").read_text() != (tmp_path / "meshes" / "tori_true.obj").read_text()
 
 
@@ -141,6 +143,36 @@ def test_repair_closes_a_file_with_the_demos_model(fast_demo, tmp_path, capsys):
     assert run("repair", tmp_path / "open.obj", "--ckpt_path", model, "--out", tmp_path / "closed.obj") == 0
     assert f"{len(left)} faces kept" in capsys.readouterr().out
     assert removed and canonical(left) <= canonical(read_polygons_of(tmp_path / "closed.obj"))
+
+
+def test_connect_makes_a_manifold_of_bare_vertices(tmp_path, capsys):
+    (mesh,) = ProceduralMeshes(["tori"], test=1, seed=98).meshes_of("test")
+    write_polygons(tmp_path / "vertices.obj", 3 * mesh.vertices, [])
+    assert run("connect", tmp_path / "vertices.obj", "--out", tmp_path / "torus.obj") == 0
+    assert f"{len(mesh.vertices)} vertices" in capsys.readouterr().out
+    found = read_mesh(tmp_path / "torus.obj")
+    torch.testing.assert_close(found.vertices, 3 * mesh.vertices)
+    assert edge_scores(found.edges, mesh.edges, len(mesh.vertices)).f1 > 0.9
+
+
+def test_exported_weights_are_the_checkpoints(fast_demo, tmp_path, capsys):
+    _, out = fast_demo
+    path, trained = tmp_path / "weights.safetensors", out / "cells" / "connectivity.pt"
+    assert run("export-weights", trained, "--out", path) == 0 and str(path) in capsys.readouterr().out
+    assert path.stat().st_size < 0.75 * trained.stat().st_size
+    one, other = (load_model(p, ConnectivityTraining) for p in (path, trained))
+    torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0.01, atol=1e-4)
+
+
+def test_the_packaged_model_is_the_config_procedural_and_knows_unseen_meshes():
+    packaged, config = load_model(None, ConnectivityTraining), Experiment(["procedural"])
+    assert dict(packaged.hparams) == {k: v for k, v in config.model.hparams.items() if not k.startswith("_")}
+    data = ProceduralMeshes(train=0, val=0, test=32, seed=99)
+    data.setup("test")
+    with torch.no_grad():
+        scores = [metrics for batch in data.test_dataloader() for _, _, metrics in packaged.evaluated(batch)]
+    assert all(score.edge_manifold for score in scores)
+    assert sum(score.edges.f1 for score in scores) / len(scores) > 0.95
 
 
 def read_polygons_of(path):

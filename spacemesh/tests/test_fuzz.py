@@ -9,7 +9,8 @@ import torch
 from damages import SoundFile, damages
 from hypothesis import given, settings
 
-from spacemesh.checkpoints import load_model
+from spacemesh.cache import save_state
+from spacemesh.checkpoints import load_model, write_weights
 from spacemesh.data import ShapeNetCore
 from spacemesh.files import read_polygons, write_mesh
 from spacemesh.training import ConnectivityTraining
@@ -50,10 +51,13 @@ def lightning_checkpoint(folder):
 
 
 def demo_checkpoint(folder):
-    fingerprint = json.dumps({"model": {"init_args": SMALL}})
     state = ConnectivityTraining(**SMALL).state_dict()
-    torch.save({"fingerprint": fingerprint, "state_dict": state}, folder / "connectivity.pt")
+    save_state(folder / "connectivity.pt", json.dumps({"model": {"init_args": SMALL}}), {"state_dict": state})
     return folder / "connectivity.pt"
+
+
+def weights(folder):
+    return write_weights(folder / "weights.safetensors", ConnectivityTraining(**SMALL))
 
 
 def split_table(folder):
@@ -85,6 +89,7 @@ FILES = {
     ".npz": (npz, read_polygons),
     "lightning checkpoint": (lightning_checkpoint, model),
     "demo checkpoint": (demo_checkpoint, model),
+    "weights": (weights, model),
     "ShapeNet's split": (split_table, lambda path: ShapeNetCore(str(path.parent)).listed_splits()),
     "edges": (edges, lambda path: polygons(str(path), out=str(path.with_name("polygons.obj")))),
 }

@@ -8,7 +8,7 @@ from . import command
 from .demo import demo
 from .experiment import Experiment
 from .reproduce import reproduce
-from .verbs import evaluate, export_mesh, finetune, generate, interpolate
+from .verbs import evaluate, export_mesh, export_weights, finetune, generate, interpolate
 
 VERBS = {
     "demo": demo,
@@ -17,6 +17,7 @@ VERBS = {
     "interpolate": interpolate,
     "finetune": finetune,
     "export-mesh": export_mesh,
+    "export-weights": export_weights,
     "evaluate": evaluate,
 }
 

@@ -276,10 +276,11 @@ class ATT3D(SceneTraining):
         return finetune(self, [prompt] if isinstance(prompt, str) else list(prompt), steps, lr)
 
     @classmethod
-    def load(cls, path: str | Path, guidance: bool = False) -> ATT3D:
-        """The model in a checkpoint of `fit`, of the demo or of `save_model`. See `checkpoints.load_model`.
+    def load(cls, path: str | Path | None = None, guidance: bool = False) -> ATT3D:
+        """A trained model. See `checkpoints.load_model`.
 
         Args:
+            path: None: the packaged network of the 27 embedded shapes.
             guidance: also its prior, which `finetune` needs.
         """
         from .checkpoints import load_model  # it builds on this module

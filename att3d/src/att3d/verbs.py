@@ -1,20 +1,19 @@
-"""Verbs for one's own prompts: generate, interpolate, finetune, export-mesh and evaluate."""
+"""Verbs for one's own prompts: generate, interpolate, finetune, export-mesh, export-weights and evaluate."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from pathlib import Path
 
 import torch
 
 from .cameras import ring
-from .checkpoints import load_model, save_model
+from .checkpoints import load_model, save_model, write_weights
 from .mesh import HALF_OPAQUE, to_mesh
 from .metrics import RPrecision, RProbability
 from .pictures import save, save_contact_sheet, save_gif, tiles, to_image
 from .prompts import read_prompts
+from .results import whole, write_json
 from .retrieval import CLIPRetrieval, ShapeRetrieval, train_retrieval
 from .scenes import Scenes
 from .shapes import parse_prompt, shape_prompts
@@ -24,13 +23,18 @@ from .tuning import finetune as more_steps
 
 
 def generate(
-    prompt: str, *, ckpt_path: str, out: str = "runs/att3d-generate", resolution: int = 64, views: int = 24
+    prompt: str,
+    *,
+    ckpt_path: str | None = None,
+    out: str = "runs/att3d-generate",
+    resolution: int = 64,
+    views: int = 24,
 ) -> int:
     """Scenes of a prompt, or of a whole prompt set, in one pass: turntable, contact sheet and views.
 
     Args:
         prompt: What to show; a packaged prompt set or a file of prompts (.yaml, .json, .txt) makes a sheet of all.
-        ckpt_path: Checkpoint of `fit` or of the demo (cells/amortised-96-s0.pt).
+        ckpt_path: Checkpoint of `fit` or of the demo, or exported weights; left out: the packaged network of shapes27.
         out: Folder for turntable.gif, views.png and contact_sheet.html.
         resolution: Pixels along an edge.
         views: Of the turntable.
@@ -53,7 +57,7 @@ def interpolate(
     prompt: str,
     other: str,
     *,
-    ckpt_path: str,
+    ckpt_path: str | None = None,
     out: str = "runs/att3d-interpolate",
     steps: int = 8,
     resolution: int = 64,
@@ -77,7 +81,7 @@ def interpolate(
 
 
 def finetune(
-    prompt: str, *, ckpt_path: str, out: str = "runs/att3d-finetune", steps: int = 100, lr: float = 0.01
+    prompt: str, *, ckpt_path: str | None = None, out: str = "runs/att3d-finetune", steps: int = 100, lr: float = 0.01
 ) -> int:
     """Go on with distillation for one prompt alone, from what the network makes of it.
 
@@ -101,7 +105,12 @@ def finetune(
 
 
 def export_mesh(
-    prompt: str, *, ckpt_path: str, out: str = "mesh.glb", resolution: int = 96, level: float = HALF_OPAQUE
+    prompt: str,
+    *,
+    ckpt_path: str | None = None,
+    out: str = "mesh.glb",
+    resolution: int = 96,
+    level: float = HALF_OPAQUE,
 ) -> int:
     """The surface of a prompt's scene with vertex colours, as GLB, OBJ or PLY.
 
@@ -116,19 +125,31 @@ def export_mesh(
     if path.suffix.lower() not in (".glb", ".obj", ".ply"):
         raise ValueError(f"{out}: expected a name that ends in .glb, .obj or .ply")
     mesh = to_mesh(load_model(ckpt_path, ATT3D).generate(prompt), resolution, level)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    mesh.export(temporary, file_type=path.suffix[1:].lower())
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        mesh.export(temporary, file_type=path.suffix[1:].lower())
     closed = "closed" if mesh.is_watertight else "not closed"
     print(f"{len(mesh.vertices)} vertices, {len(mesh.faces)} triangles, {closed}, volume {mesh.volume:.3f}: {path}")
+    return 0
+
+
+def export_weights(ckpt_path: str, *, out: str = "weights.safetensors") -> int:
+    """A checkpoint's network alone, as safetensors in half precision, which every verb takes as its --ckpt_path.
+
+    Args:
+        ckpt_path: Checkpoint of `fit` or of the demo.
+        out: File to write.
+    """
+    if not out.endswith(".safetensors"):
+        raise ValueError(f"{out}: expected a name that ends in .safetensors")
+    path = write_weights(out, load_model(ckpt_path, ATT3D, guidance=True))
+    print(f"{path.stat().st_size / 2**20:.2f} MiB: {path}")
     return 0
 
 
 def evaluate(
     prompts: str = "shapes27",
     *,
-    ckpt_path: str,
+    ckpt_path: str | None = None,
     out: str = "runs/att3d-evaluate",
     clip: str | None = None,
     retrieval_steps: int = 500,
@@ -167,10 +188,7 @@ def evaluate(
         if own := [row for row in records if row["unseen"] is unseen]:
             means = ", ".join(f"{name} {sum(row[name] for row in own) / len(own):.3f}" for name in names)
             print(f"{len(own)} {title} prompts: {means} (among {len(library.prompts)} candidates)")
-    path = Path(out) / "scores.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".tmp").write_text(json.dumps(records, indent=1) + "\n")
-    os.replace(path.with_suffix(".tmp"), path)
+    write_json(Path(out) / "scores.json", records, indent=1)
     return 0
 
 

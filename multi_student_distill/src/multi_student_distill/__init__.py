@@ -25,6 +25,7 @@ from .teacher_score_matching import tsm_loss
 
 # Imported when asked for: diffusers and Lightning take seconds. A pipeline finds its classes here when it is loaded.
 LAZY = {
+    "PACKAGED": "pipeline",
     "MultiStudentPipeline": "pipeline",
     "MultiStudentStableDiffusionPipeline": "text_pipeline",
     "Students": "pipeline",
@@ -50,6 +51,7 @@ def __getattr__(name: str):
 
 
 __all__ = [
+    "PACKAGED",
     "DMD2",
     "ClassRouter",
     "ConsistencyDistillation",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import nn
 from .consistency import ConsistencyFunction
 from .edm import EDMDenoiser
 from .networks import build_network
+from .results import whole
 
 KINDS = {"edm": EDMDenoiser, "consistency": ConsistencyFunction}
 
@@ -42,12 +42,9 @@ class DenoiserSpec:
 
 def save_denoiser(path: str | Path, denoiser: EDMDenoiser, spec: DenoiserSpec) -> None:
     """Write one denoiser, by way of a temporary file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     weights = {name: w.detach().cpu().contiguous() for name, w in denoiser.net.state_dict().items()}
-    temporary = path.with_suffix(".tmp")
-    save_file(weights, temporary, metadata={"denoiser": json.dumps(asdict(spec))})
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        save_file(weights, temporary, metadata={"denoiser": json.dumps(asdict(spec))})
 
 
 def read_spec(path: str | Path) -> DenoiserSpec:

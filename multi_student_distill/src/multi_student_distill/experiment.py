@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback
 
+from .cache import cached
 from .command import CommandLine
 from .configured import CLASSES, Configured, one_thread, quiet
 from .denoisers import load_denoiser, student_path
@@ -21,7 +22,7 @@ from .exporting import export
 from .ledger import Ledger
 from .pairs import fingerprint, sample_pairs, write_pairs
 from .partitioned import PartitionedDataModule
-from .results import write_json
+from .results import read_json
 from .study import StudySettings, chain, seeded, seeds_of
 from .training import StudentTraining
 
@@ -83,18 +84,16 @@ class Experiment(Configured):
     def trained(self, stage: str, out: Path) -> Path:
         """The folder of this experiment's students, trained first if they are not there."""
         folder = out / "stages" / f"{stage}-{self.fingerprint()}"
-        if not (folder / "result.json").is_file():
+
+        def make() -> dict:
             curve, start = LossCurve(), time.perf_counter()
             with one_thread():
                 self.trainer([curve]).fit(self.model, self.data)
             export(self.model, folder)
-            content = {
-                "stage": stage,
-                "seconds": round(time.perf_counter() - start, 1),
-                "ledger": self.model.ledger.state(),
-                "curve": curve.curve(),
-            }
-            write_json(folder / "result.json", content)
+            seconds, ledger = round(time.perf_counter() - start, 1), self.model.ledger.state()
+            return {"stage": stage, "seconds": seconds, "ledger": ledger, "curve": curve.curve()}
+
+        cached(folder / "result.json", self.fingerprint(), make)
         return folder
 
     def shared(self, stage: str, out: Path) -> Path:
@@ -168,18 +167,17 @@ class Experiment(Configured):
         """The record of one trained cell, cached beside it: what `take(experiment, folder)` measures, and its cost."""
         done = self.cell(name, seed, out)
         experiment, folder = done[-1]
-        path = folder / f"{kind}-{self.settings.samples}.json"
-        if not path.is_file():
-            with one_thread():
-                write_json(path, take(experiment, folder))
-        results = [json.loads((own / "result.json").read_text()) for _, own in done]
+        samples = self.settings.samples
+        with one_thread():
+            taken = cached(folder / f"{kind}-{samples}.json", samples, lambda: take(experiment, folder))
+        results = [read_json(own / "result.json")["made"] for _, own in done]
         cost = Ledger()
         for result in results:
             cost = cost + Ledger(**result["ledger"])
         return {
             "cell": name,
             "seed": seed,
-            **json.loads(path.read_text()),
+            **taken,
             "cost": cost.row(),
             "seconds": sum(result["seconds"] for result in results),
             "curves": {result["stage"]: result["curve"] for result in results},

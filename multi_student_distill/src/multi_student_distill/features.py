@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+
+from .results import whole
 
 
 class FeatureNetwork(nn.Module):
@@ -56,9 +57,8 @@ def stored_features(path: Path, images: Tensor, labels: Tensor, steps: int) -> F
     """The network at `path`, trained on the even rows first if it is not there."""
     if not path.is_file():
         network = train_features(images[::2], labels[::2], steps)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(network.state_dict(), path.with_suffix(".tmp"))
-        os.replace(path.with_suffix(".tmp"), path)
+        with whole(path) as temporary:
+            save_file(network.state_dict(), temporary)
     return read_features(path, FeatureNetwork(images.shape[1], images.shape[2], int(labels.max()) + 1))
 
 

@@ -7,7 +7,6 @@ evaluations (NFE) that each x̂ took.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,6 +14,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from .results import whole
 
 
 def fingerprint(module: nn.Module) -> str:
@@ -29,12 +30,9 @@ def fingerprint(module: nn.Module) -> str:
 
 def write_pairs(path: str | Path, z: Tensor, x: Tensor, labels: Tensor, teacher: str, evaluations: int) -> None:
     """One shard, by way of a temporary file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
     tensors = {"z": z.contiguous(), "x": x.contiguous(), "labels": labels.contiguous()}
-    save_file(tensors, temporary, metadata={"teacher": teacher, "evaluations": str(evaluations)})
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        save_file(tensors, temporary, metadata={"teacher": teacher, "evaluations": str(evaluations)})
 
 
 class PairedDataset:

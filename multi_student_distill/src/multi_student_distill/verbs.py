@@ -250,17 +250,18 @@ def export_pipeline(folder: str, *, config: str, out: str) -> int:
     return 0
 
 
-def generate(pipeline: str, *, labels: list[int], out: str, seed: int = 0) -> int:
+def generate(pipeline: str = "", *, labels: list[int], out: str, seed: int = 0) -> int:
     """Images of labels from a saved pipeline, one file each.
 
     Args:
-        pipeline: Folder that `export` wrote.
+        pipeline: Folder that `export` wrote; left out: the packaged one, five students of digits.
         labels: One an image.
         out: Folder for NUMBER_LABEL.png.
         seed: Of the noise.
     """
-    from .pipeline import MultiStudentPipeline
+    from .pipeline import PACKAGED, MultiStudentPipeline
 
+    pipeline = pipeline or str(PACKAGED)
     if not (Path(pipeline) / "model_index.json").is_file():
         raise ValueError(f"{pipeline}: no model_index.json in it; `multi-student-distill export` writes such folders")
     pipe = MultiStudentPipeline.from_pretrained(pipeline, low_cpu_mem_usage=False)  # students are small

@@ -8,7 +8,7 @@ from . import command
 from .demo import demo
 from .experiment import Experiment
 from .reproduce import reproduce
-from .verbs import check, fit_mesh_verb, generate, polygons, repair
+from .verbs import check, connect, export_weights, fit_mesh_verb, generate, polygons, repair
 
 VERBS = {
     "demo": demo,
@@ -16,8 +16,10 @@ VERBS = {
     "check": check,
     "fit-mesh": fit_mesh_verb,
     "polygons": polygons,
+    "connect": connect,
     "repair": repair,
     "generate": generate,
+    "export-weights": export_weights,
 }
 
 

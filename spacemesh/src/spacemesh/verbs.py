@@ -1,4 +1,4 @@
-"""Verbs for one's own meshes: check, fit-mesh, polygons, repair and generate."""
+"""Verbs for one's own meshes: check, fit-mesh, polygons, connect, repair, generate and export-weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .checkpoints import load_model
+from .checkpoints import load_model, write_weights
 from .clouds import surface_points
 from .decode import Decoded, decode
 from .diffusion import VertexDiffusion
@@ -140,21 +140,33 @@ def polygons(file: str, *, out: str = "polygons.obj") -> int:
     return 0
 
 
-def repair(file: str, *, ckpt_path: str, out: str = "repaired.obj") -> int:
+def connect(file: str, *, ckpt_path: str | None = None, out: str = "connected.obj") -> int:
+    """Faces for a file of which only the vertices are taken: a trained model proposes them.
+
+    Args:
+        file: See check. Its faces, if it has any, are not looked at.
+        ckpt_path: Checkpoint of `fit` or of the demo (cells/connectivity.pt), or exported weights; left out: the
+            packaged model of the four procedural families.
+        out: OBJ, PLY or OFF to write.
+    """
+    model, (vertices, _) = load_model(ckpt_path, ConnectivityTraining), read_polygons(file)
+    embedding, tau = embedding_of(model, normalised(vertices.float()))
+    report_decoded(decode(vertices.float(), embedding, tau), vertices.float(), Path(out))
+    return 0
+
+
+def repair(file: str, *, ckpt_path: str | None = None, out: str = "repaired.obj") -> int:
     """Close the holes of FILE with faces that a trained model proposes; what was there stays to the bit.
 
     Args:
         file: See check. Vertices inside the holes are among its vertices, without faces.
-        ckpt_path: Checkpoint of `fit` or of the demo (cells/connectivity.pt).
+        ckpt_path: See connect.
         out: OBJ, PLY or OFF to write.
     """
     model = load_model(ckpt_path, ConnectivityTraining)
     vertices, faces = read_polygons(file)
     positions = normalised(vertices.float())
-    with torch.no_grad():
-        vectors = model(positions[None], torch.ones(1, len(positions), dtype=torch.bool))[0]
-    tau = float(model.connectivity.tau.detach())
-    repaired = repair_mesh(positions, faces, VertexEmbedding.of(vectors, model.sizes), tau)
+    repaired = repair_mesh(positions, faces, *embedding_of(model, positions))
     write_polygons(out, vertices, repaired.polygons)
     report = manifold_report(repaired.polygons, len(vertices))
     print(
@@ -167,7 +179,7 @@ def generate(
     file: str,
     *,
     vertices_ckpt: str,
-    connectivity_ckpt: str,
+    connectivity_ckpt: str | None = None,
     count: int = 4,
     points: int = 2048,
     seed: int = 0,
@@ -178,7 +190,7 @@ def generate(
     Args:
         file: A mesh whose surface points are the condition; see check.
         vertices_ckpt: Checkpoint of a VertexDiffusion.
-        connectivity_ckpt: Checkpoint of a ConnectivityTraining.
+        connectivity_ckpt: Checkpoint of a ConnectivityTraining; left out: the packaged one.
         count: How many.
         points: Of the cloud.
         seed: Of the noise and of the cloud.
@@ -193,11 +205,30 @@ def generate(
         if len(positions) < 4:
             print(f"{number}: only {len(positions)} vertices, no mesh")
             continue
-        with torch.no_grad():
-            vectors = model(positions[None], torch.ones(1, len(positions), dtype=torch.bool))[0]
-        found = decode(positions, VertexEmbedding.of(vectors, model.sizes), float(model.connectivity.tau.detach()))
+        found = decode(positions, *embedding_of(model, positions))
         report_decoded(found, positions, Path(out) / f"generated_{number}.obj")
     return 0
+
+
+def export_weights(ckpt_path: str, *, out: str = "weights.safetensors") -> int:
+    """A checkpoint's connectivity model alone, as safetensors in half precision, which the other verbs take.
+
+    Args:
+        ckpt_path: Checkpoint of `fit` or of the demo.
+        out: File to write.
+    """
+    if not out.endswith(".safetensors"):
+        raise ValueError(f"{out}: expected a name that ends in .safetensors")
+    path = write_weights(out, load_model(ckpt_path, ConnectivityTraining))
+    print(f"{path.stat().st_size / 2**20:.2f} MiB: {path}")
+    return 0
+
+
+@torch.no_grad()
+def embedding_of(model: ConnectivityTraining, positions: Tensor) -> tuple[VertexEmbedding, float]:
+    """What a model says of `normalised` positions (V, 3), and its threshold τ."""
+    vectors = model(positions[None], torch.ones(1, len(positions), dtype=torch.bool))[0]
+    return VertexEmbedding.of(vectors, model.sizes), float(model.connectivity.tau)
 
 
 def report_decoded(found: Decoded, positions: Tensor, path: Path) -> None:
