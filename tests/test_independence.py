@@ -33,7 +33,7 @@ SECTIONS = [
     "What is not reproduced",
     "Citing",
 ]
-HOUSE_COPIES = ["claims.py", "command.py", "configured.py", "results.py"]
+HOUSE_COPIES = ["cache.py", "claims.py", "command.py", "configured.py", "results.py"]
 WHERE_NEEDED = ["finite.py", "idx.py", "resuming.py", "../../tests/damages.py"]  # alike where a project has them
 IMPORTED_AS = {  # where it is not the distribution's name with underscores
     "faiss-cpu": {"faiss"},

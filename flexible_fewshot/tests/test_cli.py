@@ -76,7 +76,7 @@ def test_all_methods_of_the_demo_are_judged_on_the_same_episodes(fast_demo):
     _, out = fast_demo
     records = {}
     for path in (out / "cells").glob("rho2.5-0-*.json"):
-        content = json.loads(path.read_text())["records"]
+        content = json.loads(path.read_text())["made"]
         records[content[0]["method"]] = content
     assert set(records) == set(METHODS)
     sizes = {(r["group"], r["shots"], len(r["accuracies"])) for found in records.values() for r in found}

@@ -48,6 +48,13 @@ def small_hub(configs=10, epochs=5, seed=0, weights=True):
     return ModelHub(frame, curves, store, np.zeros(configs), log=("rate",))
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """A test may set more; sums over threads differ in their last bits from run to run."""
+    yield
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def hub():
     return small_hub()

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from conftest import small_hub
 from forecasting_model_search.cli import main
@@ -147,23 +148,22 @@ def test_fit_trains_a_surrogate_that_validate_ranks_with(tmp_path, capsys, monke
 
 
 def test_a_fit_that_was_stopped_resumes_to_the_same_bits(tmp_path):
-    def fitted(epochs, folder, resume=None):
-        where = [
-            f"--trainer.max_epochs={epochs}",
-            "--trainer.max_steps=-1",
-            f"--trainer.default_root_dir={tmp_path / folder}",
-        ]
-        small = ["--trainer.logger=false", "--model.init_args.encoder=stat", "--data.init_args.rows=4"]
+    def fitted(steps, folder, resume=None):
+        where = [f"--trainer.max_steps={steps}", "--trainer.max_epochs=-1"]
+        where += [f"--trainer.default_root_dir={tmp_path / folder}", "--trainer.enable_checkpointing=true"]
+        small = ["--trainer.logger=false", "--model.init_args.encoder=stat", "--data.init_args.rows=2"]
         experiment = Experiment(["demo"], [*SMALL, *where, *small, "--trainer.limit_val_batches=0"])
-        trainer = experiment.trainer()
+        keep = ModelCheckpoint(tmp_path / folder, save_last=True, every_n_train_steps=1, enable_version_counter=False)
+        trainer = experiment.trainer([keep])
         trainer.fit(experiment.model, experiment.data, ckpt_path=resume)
-        return experiment.model.gp.state_dict(), trainer
+        return experiment.model.gp.state_dict(), trainer.num_training_batches
 
-    whole, _ = fitted(5, "whole")
-    _, trainer = fitted(3, "part")
-    trainer.save_checkpoint(tmp_path / "part.ckpt")
-    resumed, _ = fitted(5, "rest", tmp_path / "part.ckpt")
-    assert all(torch.equal(whole[k], resumed[k]) for k in whole)
+    whole, batches = fitted(12, "whole")
+    assert 2 <= batches < 11
+    for stopped in (batches, batches + 1):  # between two epochs, and within one
+        fitted(stopped, f"part{stopped}")
+        resumed, _ = fitted(12, f"rest{stopped}", tmp_path / f"part{stopped}" / "last.ckpt")
+        assert all(torch.equal(whole[k], resumed[k]) for k in whole)
 
 
 def test_the_order_of_rows_depends_on_seed_and_epoch_alone():

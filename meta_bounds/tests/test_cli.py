@@ -69,7 +69,7 @@ def test_a_study_in_two_processes_is_the_same(tmp_path, fast_demo):
     experiment = Experiment(["demo", "fast"], ["--study.workers=2", "--study.learners=[pooled, basis_map]"])
     records = experiment.records(tmp_path, "two processes")
     assert len(records) == 2 * 6 * 10
-    alone = json.loads((fast_demo[1] / "learners" / "pooled.json").read_text())["records"]
+    alone = json.loads((fast_demo[1] / "learners" / "pooled.json").read_text())["made"]
     assert [vars(record) for record in records[:60]] == alone
 
 

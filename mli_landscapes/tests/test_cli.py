@@ -66,7 +66,7 @@ def test_a_second_demo_in_the_same_folder_reads_what_was_trained(fast_demo, caps
 
 def test_another_seed_is_another_demo(tmp_path):
     assert run("demo", "--fast", "--seed", 1, "--out", tmp_path) == 0
-    records = json.loads((tmp_path / "cells" / "sgd.json").read_text())["records"]
+    records = json.loads((tmp_path / "cells" / "sgd.json").read_text())["made"]
     assert sorted({r["seed"] for r in records}) == [1000, 1001]
 
 

@@ -14,7 +14,7 @@ from test_readers import CIFAR10, binary, idx_bytes, jpeg_in_a_zip, python2_pick
 from mli_landscapes.checkpoints import load_state, load_training
 from mli_landscapes.cifar import read_cifar, read_pickled_batch
 from mli_landscapes.idx import IMAGES, read_idx
-from mli_landscapes.imagefolder import read_image_folder
+from mli_landscapes.image_folder import read_image_folder
 from mli_landscapes.training import MLPTraining
 from mli_landscapes.verbs import read_records
 from mli_landscapes.wikitext import read_wikitext
@@ -80,7 +80,7 @@ def training(folder):
 
 
 def records(folder):
-    (folder / "cell.json").write_text(json.dumps({"made_with": {}, "records": [{**RUN, "losses": [1.0, 0.5]}]}))
+    (folder / "cell.json").write_text(json.dumps({"mark": {}, "made": [{**RUN, "losses": [1.0, 0.5]}]}))
     return folder / "cell.json"
 
 

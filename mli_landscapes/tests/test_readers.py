@@ -17,7 +17,7 @@ from PIL import Image
 
 from mli_landscapes.cifar import read_cifar, read_pickled_batch
 from mli_landscapes.idx import IMAGES, LABELS, read_idx, read_idx_pair
-from mli_landscapes.imagefolder import read_image_folder
+from mli_landscapes.image_folder import read_image_folder
 from mli_landscapes.wikitext import read_wikitext
 
 random = np.random.default_rng(0)

@@ -250,7 +250,7 @@ def test_a_study_goes_on_where_it_was_and_starts_anew_when_settings_change(tmp_p
     assert again == first and (tmp_path / "sgd.json").stat().st_mtime_ns == stamp
     changed = Experiment(["demo", "fast"], ["--trainer.max_epochs=3"]).finish("sgd", tmp_path)
     assert changed != first
-    assert json.loads((tmp_path / "sgd.json").read_text())["made_with"]["trainer"]["max_epochs"] == 3
+    assert json.loads((tmp_path / "sgd.json").read_text())["mark"]["trainer"]["max_epochs"] == 3
 
 
 def test_worker_processes_make_the_same_records(tmp_path):

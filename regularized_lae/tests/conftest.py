@@ -13,6 +13,13 @@ matplotlib.use("Agg")
 torch.set_num_threads(1)  # these matrices are too small to share
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """A test may set more; sums over threads differ in their last bits from run to run."""
+    yield
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def generator():
     return torch.Generator().manual_seed(0)

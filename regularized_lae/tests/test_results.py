@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import math
 import os
+import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
+from damages import damages
+from hypothesis import given, settings
 from pytorch_lightning import Trainer
 
+from regularized_lae.cache import cached, load_state, save_state
 from regularized_lae.claims import Claim
 from regularized_lae.configured import in_processes, one_thread
 from regularized_lae.experiment import Experiment
@@ -45,6 +50,51 @@ def test_json_that_is_missing_or_broken_is_named(tmp_path):
     (tmp_path / "broken.json").write_text('{"a": ')
     with pytest.raises(ValueError, match=r"broken\.json: not a JSON file"):
         read_json(tmp_path / "broken.json")
+
+
+def test_what_was_made_under_the_same_mark_is_read_and_anything_else_is_made_anew(tmp_path):
+    made, path = [], tmp_path / "cells" / "one.json"
+
+    def make():
+        made.append(len(made))
+        return {"rows": [(1, math.inf)], "number": made[-1]}
+
+    first = cached(path, {"steps": (1, 2), "folder": Path("a")}, make)
+    assert first == {"rows": [[1, math.inf]], "number": 0}
+    assert cached(path, {"folder": "a", "steps": [1, 2]}, make) == first and made == [0]
+    assert cached(path, {"steps": [1, 3], "folder": "a"}, make)["number"] == 1
+    path.write_text(path.read_text().replace('"number":1', '"number":7'))  # still JSON
+    with pytest.warns(UserWarning, match=r"one\.json: damaged \(ValueError\), so it is made again"):
+        assert cached(path, {"steps": [1, 3], "folder": "a"}, make)["number"] == 2
+
+
+def test_weights_come_back_under_their_own_mark_alone(tmp_path):
+    path = tmp_path / "cells" / "one.pt"
+    assert load_state(path, "mark") is None
+    save_state(path, "mark", {"state_dict": {"w": torch.ones(2)}, "seconds": 1.5})
+    kept = load_state(path, "mark")
+    assert torch.equal(kept["state_dict"]["w"], torch.ones(2)) and kept["seconds"] == 1.5
+    assert load_state(path, "another") is None
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.warns(UserWarning, match=r"one\.pt: damaged \(RuntimeError\)"):
+        assert load_state(path, "mark") is None
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(damage=damages())
+def test_a_damaged_cache_changes_no_result(damage):
+    with TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made, mark = {"rows": [[1, 2.5], ["a", None]], "n": 7}, {"steps": 9}
+        path = Path(folder) / "cache.json"
+        cached(path, mark, lambda: made)
+        path.write_bytes(damage(path.read_bytes()))
+        assert cached(path, mark, lambda: made) == cached(path, mark, dict) == made
+        state = Path(folder) / "cache.pt"
+        save_state(state, "mark", {"n": 7})
+        state.write_bytes(damage(state.read_bytes()))
+        kept = load_state(state, "mark")
+        assert kept is None or isinstance(kept, dict)
 
 
 def test_jobs_come_back_in_order_whether_here_or_in_processes_of_one_thread():

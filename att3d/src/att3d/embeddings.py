@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from .results import whole
 from .text import TextEncoder
 
 
@@ -64,8 +64,5 @@ class EmbeddingCache:
     def _keep(self, prompt: str, suffix: str, embedding: Tensor) -> None:
         self._known[self.key(prompt, suffix)] = embedding
         if self.folder:
-            path = self.path(prompt, suffix)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(f".{os.getpid()}.tmp")
-            save_file({"embedding": embedding}, temporary)
-            os.replace(temporary, path)
+            with whole(self.path(prompt, suffix)) as temporary:
+                save_file({"embedding": embedding}, temporary)

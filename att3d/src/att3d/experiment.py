@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import torch
 from pytorch_lightning import LightningModule
 
-from .checkpoints import save_model
+from .cache import cached, load_state, save_state
+from .checkpoints import model_content
 from .command import CommandLine
 from .configured import Configured, one_thread, quiet
 from .per_prompt import PerPromptBaseline
-from .results import whole, write_json
 from .retrieval import ShapeRetrieval, train_retrieval
 from .study import StudySettings, scene_records
 
@@ -81,12 +81,13 @@ class Experiment(Configured):
 
     def trained(self, path: Path) -> LightningModule:
         """The model with the weights at `path`, which are trained first if they are not there."""
-        if not path.is_file() or torch.load(path, weights_only=True)["fingerprint"] != self.fingerprint():
+        content = load_state(path, self.fingerprint())
+        if content is None:
             trainer = self.trainer()
             with one_thread():
                 trainer.fit(self.model, self.data)
-            save_model(path, self.model, self.fingerprint())
-        content = torch.load(path, weights_only=True)
+            content = model_content(self.model)
+            save_state(path, self.fingerprint(), content)
         if isinstance(self.model, PerPromptBaseline) and not self.model.prompts:
             self.model.prompts = list(self.data.train_prompts)
             self.model.build()
@@ -99,13 +100,12 @@ class Experiment(Configured):
         each = 4 if len(self.data.library.prompts) > 27 else 3
         key = {"each": each, "steps": self.settings.retrieval_steps, "resolution": self.settings.resolution}
         key["views"] = getattr(prior, "views", 96)
-        if not path.is_file() or json.loads(torch.load(path, weights_only=True)["key"]) != key:
+        content = load_state(path, json.dumps(key))
+        if content is None:
             with one_thread():
                 network, accuracy = train_retrieval(each, key["views"], key["resolution"], key["steps"])
-            content = {"key": json.dumps(key), "state_dict": network.state_dict(), "accuracy": accuracy}
-            with whole(path) as temporary:
-                torch.save(content, temporary)
-        content = torch.load(path, weights_only=True)
+            content = {"state_dict": network.state_dict(), "accuracy": accuracy}
+            save_state(path, json.dumps(key), content)
         network = ShapeRetrieval(each)
         network(torch.zeros(1, 3, key["resolution"], key["resolution"]))
         network.load_state_dict(content["state_dict"])
@@ -114,16 +114,10 @@ class Experiment(Configured):
 
     def records(self, name: str, out: Path, take: Callable[[], list[dict]]) -> list[dict]:
         """The records in `out`/NAME.json, taken first if they are not there or belong to other settings."""
-        path = out / f"{name}.json"
         s = self.settings
-        measured = [s.views, s.resolution, s.cells, s.retrieval_steps]
-        mark = json.dumps({"config": self.fingerprint(), "measured": measured}, sort_keys=True)
-        if path.is_file() and (content := json.loads(path.read_text()))["mark"] == mark:
-            return content["records"]
+        mark = {"config": self.fingerprint(), "measured": [s.views, s.resolution, s.cells, s.retrieval_steps]}
         with one_thread():
-            taken = take()
-        write_json(path, {"mark": mark, "records": taken})
-        return json.loads(path.read_text())["records"]
+            return cached(out / f"{name}.json", mark, take)
 
     def measured(self, cell: Cell, out: Path, changed: Mapping[str, Any] | None = None, name: str = "") -> list[dict]:
         """Train one cell and measure every prompt that it has a scene for; both are kept in `out`."""

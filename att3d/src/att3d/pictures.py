@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import html
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor
+
+from .results import whole
 
 
 def to_image(pixels: Tensor, enlarge: int = 1) -> Image.Image:
@@ -36,10 +37,8 @@ def tiles(images: Tensor, columns: int, gap: int = 2) -> Tensor:
 
 def save(path: Path, picture: Image.Image, **options) -> Path:
     """By way of a temporary file, in the format of the path's ending."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    picture.save(temporary, format=path.suffix[1:].upper(), **options)
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        picture.save(temporary, format=path.suffix[1:].upper(), **options)
     return path
 
 
@@ -62,7 +61,6 @@ def save_contact_sheet(path: Path, prompts: Sequence[str], images: Tensor) -> Pa
             f"<figure><img alt='{html.escape(prompt, quote=True)}' src='data:image/png;base64,{data}'>"
             f"<figcaption>{html.escape(prompt)}</figcaption></figure>"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".tmp").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    os.replace(path.with_suffix(".tmp"), path)
+    with whole(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

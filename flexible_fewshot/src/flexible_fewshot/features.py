@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from .results import whole
 
 BATCH = 500
 
@@ -59,11 +60,8 @@ class FeatureCache:
         if path.is_file():
             return read_features(path)
         features = extract(encoder, images, batch)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        with temporary.open("wb") as stream:
+        with whole(path) as temporary, temporary.open("wb") as stream:
             np.save(stream, features.numpy(), allow_pickle=False)
-        os.replace(temporary, path)
         return features
 
 

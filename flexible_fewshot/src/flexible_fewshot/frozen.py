@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import zlib
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import torch
 
 from .attributes import ABSENT, PRESENT, AttributeTable
 from .episodes import Episodes
+from .results import whole
 
 FORMAT = "flexible-fewshot episodes 1"
 
@@ -34,9 +34,8 @@ def write_episodes(path: str | Path, episodes: Episodes, table: AttributeTable) 
         ],
     }
     text = json.dumps(content, separators=(",", ":")).encode()
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        temporary.write_bytes(gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
 
 
 def read_episodes(path: str | Path, table: AttributeTable) -> Episodes:

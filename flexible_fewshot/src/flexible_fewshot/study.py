@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from .cache import cached
 from .episodes import Episodes
 from .episodic import EpisodicLearner, FinetuneEpisodes
 from .evaluation import Standardizer, evaluate, rounded
 from .features import extract
 from .readouts import LogisticReadout, NearestCentroid, NearestNeighbor
-from .results import whole, write_json
+from .results import read_json, whole
 
 if TYPE_CHECKING:
     from .experiment import Experiment
@@ -100,25 +101,25 @@ def finish(experiment: Experiment, condition: str, seed: int, method: str, out: 
     parent = checkpoint_path(out, condition, seed, own["after"]) if own.get("after") else None
     cell = experiment.cell(condition, seed, method, parent)
     known = fingerprint(cell, study, own, parent)
-    path = records_path(out, condition, seed, method)
-    if path.is_file() and json.loads(path.read_text())["fingerprint"] == known:
-        return read_records(out, condition, seed, method)
-    start = time.perf_counter()
-    if own.get("features") == "attributes":
-        judged = judge_attributes(cell, study)
-    else:
-        trainer = cell.trainer()
-        if trainer.max_steps != 0:
-            trainer.fit(cell.model, datamodule=cell.data)
-        save_checkpoint(cell.model, checkpoint_path(out, condition, seed, method))
-        judged = judge(cell, study)
-    seconds = round(time.perf_counter() - start, 1)
-    records = [
-        Record(condition, seed, method, group, shots, readout, rounded(accuracies, 2), seconds)
-        for group, shots, readout, accuracies in judged
-    ]
-    write_json(path, {"fingerprint": known, "records": [asdict(record) for record in records]})
-    return records
+
+    def make() -> list[dict]:
+        start = time.perf_counter()
+        if own.get("features") == "attributes":
+            judged = judge_attributes(cell, study)
+        else:
+            trainer = cell.trainer()
+            if trainer.max_steps != 0:
+                trainer.fit(cell.model, datamodule=cell.data)
+            save_checkpoint(cell.model, checkpoint_path(out, condition, seed, method))
+            judged = judge(cell, study)
+        seconds = round(time.perf_counter() - start, 1)
+        return [
+            asdict(Record(condition, seed, method, group, shots, readout, rounded(accuracies, 2), seconds))
+            for group, shots, readout, accuracies in judged
+        ]
+
+    found = cached(records_path(out, condition, seed, method), known, make)
+    return [Record(**record) for record in found]
 
 
 Judged = list[tuple[str, int, str, np.ndarray]]
@@ -184,8 +185,7 @@ def records_path(out: Path, condition: str, seed: int, method: str) -> Path:
 
 def read_records(out: Path, condition: str, seed: int, method: str) -> list[Record]:
     """What `finish` left."""
-    content = json.loads(records_path(out, condition, seed, method).read_text())
-    return [Record(**record) for record in content["records"]]
+    return [Record(**record) for record in read_json(records_path(out, condition, seed, method))["made"]]
 
 
 def file_name(condition: str, seed: int, method: str) -> str:

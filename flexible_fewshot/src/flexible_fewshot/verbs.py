@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from .frozen import write_episodes
 from .intervals import over_episodes, paired_difference
 from .learning import Representation
 from .readouts import READOUTS, LogisticReadout
-from .results import read_json, write_json
+from .results import read_json, whole, write_json
 from .study import save_checkpoint
 from .toy import ToySettings, train_toy
 from .transferability import transferability_score
@@ -96,11 +95,8 @@ def extract(
     data = _experiment(config, overrides).data
     pool = data.pool(_stage(stage))
     features = FeatureCache(cache).extract(load_encoder(checkpoint), pool.images)
-    path = Path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez(temporary, features=features.numpy(), images=np.array(pool.table.images))
-    os.replace(temporary, path)
+    with whole(out) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, features=features.numpy(), images=np.array(pool.table.images))
     print(f"{len(features)} images, {features.shape[1]} features: {shlex.quote(out)}")
     return 0
 

@@ -6,7 +6,6 @@ leaves no half of one. `Retention` says which may go.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from .parameter_graph import ParameterGraph, model_to_graph
+from .results import whole
 from .weights import Checkpoint, State, fingerprint
 
 Place = tuple[int, int]
@@ -121,9 +121,8 @@ class FolderStore(CheckpointStore):
     def _write(self, place: Place, weights: State) -> None:
         path = self.path(*place)
         narrow = {k: v.half() if self.half and v.dtype == torch.float32 else v for k, v in weights.items()}
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        save_file({k: v.contiguous() for k, v in narrow.items()}, temporary)
-        os.replace(temporary, path)
+        with whole(path) as temporary:
+            save_file({k: v.contiguous() for k, v in narrow.items()}, temporary)
         self._keys.pop(place, None)
 
     def _read(self, place: Place) -> State:

@@ -15,6 +15,7 @@ from .digits import ARCHITECTURES, HubSettings, ZooSettings, digits_hub
 from .forecast import ForecastSettings, ShuffledStore, points_of, split_observed
 from .hub import ModelHub
 from .official_hub import SCORE, read_pretrained_hub, read_simple_hub
+from .resuming import ResumingLoader
 from .rows import RowBuilder, ToldCheckpoints, scores_of
 from .small_cnn_zoo import small_cnn
 
@@ -111,7 +112,8 @@ class HubDataModule(LightningDataModule):
         order = RowOrder(len(self.known_rows), self.seed)
         alone = len(self.known_rows) > self.rows and len(self.known_rows) % self.rows == 1
         rows = range(len(self.known_rows))  # one row alone has no batch statistics: it waits for the next epoch
-        return DataLoader(rows, self.rows, sampler=order, collate_fn=torch.tensor, drop_last=alone)
+        options = {"sampler": order, "collate_fn": torch.tensor, "drop_last": alone}
+        return ResumingLoader(rows, self.trainer, batch_size=self.rows, **options)
 
     def val_dataloader(self) -> DataLoader[Tensor]:
         """The states, one a batch."""

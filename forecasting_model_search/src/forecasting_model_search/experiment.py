@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from . import study as measure
+from .cache import cached
 from .command import CommandLine
 from .configured import Configured, one_thread, quiet
 from .data import HubDataModule
 from .learning import SurrogateTraining
 from .methods import SurrogateSettings
-from .results import write_json
 from .study import StudySettings
 
 TRANSFER_SHIFT = 1  # between the seeds of the two hubs of a transfer
@@ -52,16 +51,8 @@ class Experiment(Configured):
 
     def records(self, kind: str, name: str, out: Path, take: Callable[[], dict], marks: Any = None) -> dict:
         """The record in `out`/KIND/NAME.json, taken first if it is not there or belongs to other settings."""
-        path = out / kind / f"{name}.json"
-        mark = json.dumps([self.fingerprint(), marks], sort_keys=True, default=str)
-        if path.is_file():
-            content = json.loads(path.read_text())
-            if content["mark"] == mark:
-                return content["record"]
         with one_thread():
-            record = take()
-        write_json(path, {"mark": mark, "record": record})
-        return json.loads(path.read_text())["record"]
+            return cached(out / kind / f"{name}.json", [self.fingerprint(), marks], take)
 
     def of_seed(self, seed: int, method: str = "", **data: Any) -> Experiment:
         """The experiment of one seed and one method, such as 'gmn shuffled'."""

@@ -7,7 +7,6 @@ if it had not been.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from .digits import (
     start_weights,
 )
 from .replay import Trace
+from .results import whole
 from .search import ForecastingModelSearch
 from .space import Int, SearchSpace
 
@@ -159,6 +159,5 @@ def race(
 
 def write_state(searcher: ForecastingModelSearch, path: str | Path) -> None:
     """The searcher's state, by way of a temporary file."""
-    temporary = Path(path).with_suffix(".tmp")
-    torch.save(searcher.state_dict(), temporary)
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        torch.save(searcher.state_dict(), temporary)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ from torch import nn
 from .checkpoints import CheckpointStore
 from .hub import ModelHub, accuracies, check_configs
 from .reading import reading
+from .results import write_json
 from .weights import State
 
 SCORE = "test_accuracy"
@@ -261,8 +261,3 @@ def record(hub: ModelHub, row: int, epoch: int, first: int) -> dict[str, Any]:
 
 def none_for_nan(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
-
-
-def write_json(path: Path, content: Any) -> None:
-    path.with_suffix(".tmp").write_text(json.dumps(content))
-    os.replace(path.with_suffix(".tmp"), path)

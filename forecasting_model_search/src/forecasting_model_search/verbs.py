@@ -318,7 +318,7 @@ def stored_records(cells: Path) -> dict[str, list[dict]]:
     for kind, records in found.items():
         for path in sorted(cells.rglob(f"{kind}/*.json")):
             try:
-                records.append(json.loads(path.read_text())["record"])
+                records.append(json.loads(path.read_text())["made"])
             except (LookupError, ValueError, TypeError) as error:
                 raise ValueError(f"{path}: not a record of a study") from error
         records.sort(key=lambda r: r.get("seed", 0))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import LightningDataModule
 
+from .cache import cached
 from .command import CommandLine
 from .configured import Configured, in_processes, quiet
-from .study import EXPERIMENTS, Record, StudySettings, measure, read_record, trained, write_record
+from .study import EXPERIMENTS, Record, StudySettings, measure, trained
 
 
 class StudyCommandLine(CommandLine):
@@ -71,12 +73,11 @@ class Experiment(Configured):
         """The record of one cell and seed, made now or before."""
         name, cell, seed = job
         changed = self.cell(name, cell, seeds(seed), out)
-        path, made_with = out / "cells" / f"{name}-{cell}-{seed}.json", changed.described()
-        record = read_record(path, made_with)
-        if record is None:
-            record = measure(name, cell, seed, changed.model, changed.data, changed.train(out))
-            write_record(path, record, made_with)
-        return record
+
+        def make() -> dict:
+            return asdict(measure(name, cell, seed, changed.model, changed.data, changed.train(out)))
+
+        return Record(**cached(out / "cells" / f"{name}-{cell}-{seed}.json", changed.described(), make))
 
     def study(self, out: Path, title: str, experiments: Sequence[str] = EXPERIMENTS) -> list[Record]:
         """Finish all cells of some experiments, with a progress bar.

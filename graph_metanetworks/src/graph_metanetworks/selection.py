@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -11,9 +10,9 @@ from pathlib import Path
 import torch
 from pytorch_lightning import LightningDataModule, LightningModule
 
+from .cache import cached
 from .configured import in_processes
 from .experiment import Experiment, seeds
-from .results import write_json
 
 RATE = "model.init_args.rate"
 
@@ -40,15 +39,12 @@ def trial(experiment: Experiment, section: str, cell: str, rate: float, out: Pat
     """Train a cell with a rate, now or before, for the study's first seed."""
     path = out / "selection" / f"{section}-{cell}-{rate:g}.json"
     changed = experiment.cell(section, cell, {**seeds(experiment.settings.seeds[0]), RATE: rate}, out)
-    made_with = changed.described()
-    if path.is_file():
-        content = json.loads(path.read_text())
-        if content["made_with"] == made_with:
-            return Trial(**content["trial"])
-    seconds = changed.train(out)
-    result = Trial(section, cell, rate, validation_error(changed.model, changed.data), seconds)
-    write_json(path, {"made_with": made_with, "trial": asdict(result)})
-    return result
+
+    def make() -> dict:
+        seconds = changed.train(out)
+        return asdict(Trial(section, cell, rate, validation_error(changed.model, changed.data), seconds))
+
+    return Trial(**cached(path, changed.described(), make))
 
 
 def best_trials(trials: Sequence[Trial]) -> dict[tuple[str, str], Trial]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from .cifar import read_cifar
 from .idx import read_idx_pair
 from .networks.siren import Siren, fit_sirens, image_grid
 from .parameter_graph import ParameterGraph
+from .results import whole
 from .resuming import ResumingLoader
 from .sampling import EpochOrder
 from .tracing import build_parameter_graph
@@ -117,10 +117,8 @@ class SirenData(LightningDataModule):
             flat, error = fit_sirens(signal, self.places, self.sizes, self.omega, self.steps, self.rate, self.seed)
             if not torch.isfinite(flat).all():
                 raise ValueError(f"{path}: some fits did not end in finite weights; lower the rate {self.rate}")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-            save_file({"flat": flat, "error": error}, temporary)
-            os.replace(temporary, path)
+            with whole(path) as temporary:
+                save_file({"flat": flat, "error": error}, temporary)
         found, error = read_sirens(path)
         if len(found) != len(signal):
             raise ValueError(f"{path}: {len(signal)} SIRENs expected, got {len(found)}; remove it to fit them anew")

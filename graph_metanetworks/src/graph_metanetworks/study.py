@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ import torch
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 
 from .accuracy import AccuracyPrediction, kendall, r_squared, recalibrated
+from .cache import load_state, save_state
 from .contrastive import INRContrastive
 from .editing import INREditing
-from .results import whole, write_json
 from .siren_data import SirenData
 from .zoo_data import Net, NetData
 
@@ -90,16 +90,14 @@ def trained(
         return 0.0
     name = hashlib.sha256(json.dumps(made_with, sort_keys=True).encode()).hexdigest()[:16]
     path = folder / f"{name}.pt"
-    if path.is_file():
-        content = torch.load(path, weights_only=True)
+    if kept := load_state(path, name):
         data.setup("fit")
-        module.load_state_dict(content["state"])
-        return content["seconds"]
+        module.load_state_dict(kept["state"])
+        return kept["seconds"]
     start = time.perf_counter()
     trainer.fit(module, datamodule=data)
     seconds = round(time.perf_counter() - start, 1)
-    with whole(path) as temporary:
-        torch.save({"state": module.state_dict(), "seconds": seconds}, temporary)
+    save_state(path, name, {"state": module.state_dict(), "seconds": seconds})
     return seconds
 
 
@@ -192,19 +190,6 @@ JUDGES: dict[type, Callable] = {
     INREditing: judge_editing,
     INRContrastive: judge_contrastive,
 }
-
-
-def read_record(path: Path, made_with: Any) -> Record | None:
-    """The record on disk, if it was made with these settings."""
-    if not path.is_file():
-        return None
-    content = json.loads(path.read_text())
-    return Record(**content["record"]) if content["made_with"] == made_with else None
-
-
-def write_record(path: Path, record: Record, made_with: Any) -> None:
-    """What `read_record` reads."""
-    write_json(path, {"made_with": made_with, "record": asdict(record)})
 
 
 def select(records: list[Record], experiment: str, cell: str) -> list[Record]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from .networks.families import FAMILIES
+from .results import whole
 from .zoo import Recipe, TrainedNets, train_nets
 
 
@@ -30,11 +30,9 @@ def cached_nets(folder: str | Path, family: str, width: int, count: int, recipe:
 
 def write_nets(path: Path, nets: TrainedNets, settings: str = "{}") -> None:
     """By way of a temporary file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {f"state.{name}": value.contiguous() for name, value in nets.state.items()} | {"accuracy": nets.accuracy}
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    save_file(tensors, temporary, {"family": nets.family, "width": str(nets.width), "settings": settings})
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        save_file(tensors, temporary, {"family": nets.family, "width": str(nets.width), "settings": settings})
 
 
 def read_nets(path: str | Path) -> TrainedNets:

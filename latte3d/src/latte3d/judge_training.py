@@ -15,6 +15,7 @@ from .finite import finite
 from .judge import ATTRIBUTES, UNTOLD, AttributeJudge, attributes_of, judge_loss
 from .library import ShapeBatch
 from .prior_files import PACKAGED
+from .results import whole
 
 
 class JudgeTraining(LightningModule):
@@ -66,12 +67,9 @@ def wanted(batch: ShapeBatch) -> Tensor:
 
 def write_judge(judge: AttributeJudge, path: str | Path) -> Path:
     """Half-precision weights by way of a temporary name."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    save_file({name: value.half().contiguous() for name, value in judge.state_dict().items()}, temporary)
-    temporary.replace(path)
-    return path
+    with whole(path) as temporary:
+        save_file({name: value.half().contiguous() for name, value in judge.state_dict().items()}, temporary)
+    return Path(path)
 
 
 def read_judge(path: str | Path = PACKAGED / "judge.safetensors") -> AttributeJudge:

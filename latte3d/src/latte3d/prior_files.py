@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from .priors import DepthDiffusionPrior, MultiViewDiffusionPrior, SmallPrior
+from .results import whole
 from .text import WordEncoder
 
 PACKAGED = Path(__file__).parent / "priors_data"
@@ -33,14 +34,12 @@ def write_prior(
         settings: the arguments that it was made with. words: the vocabulary that it was trained with.
         recipe: all that decided its weights; its hash is kept beside them.
     """
-    path = Path(path)
     about = {"kind": type(prior).__name__, "settings": json.dumps(settings), "words": json.dumps(list(words))}
     about["recipe"] = recipe_hash(recipe or {})
     state = {name: value.half().contiguous() for name, value in prior.unet.state_dict().items()}
-    temporary = path.with_name(path.name + ".tmp")
-    save_file(state, temporary, metadata=about)
-    temporary.replace(path)
-    return path
+    with whole(path) as temporary:
+        save_file(state, temporary, metadata=about)
+    return Path(path)
 
 
 def packaged_recipe(name: str) -> str:

@@ -16,8 +16,8 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 
+from .cache import cached
 from .judge_training import read_judge
-from .results import write_json
 from .scores import held_out_prompts, held_out_scores, retrieval_hits, surface_scores
 from .stages import Stage
 
@@ -120,20 +120,17 @@ def finish(
     fingerprint = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     record, checkpoint = (folder / f"{name}-{fingerprint}.{end}" for end in ("json", "ckpt"))
-    if not record.exists():
+
+    def make() -> dict:
         curve = Curve(settings.curve_every if isinstance(model, Stage) else None, lambda: field_scores(model, data))
         run = trainer([curve])
         run.fit(model, datamodule=data)
         run.save_checkpoint(checkpoint, weights_only=True)
         scores = all_scores(name, model, data, settings) if isinstance(model, Stage) else {}
-        content = {
-            "scores": {key: value.tolist() for key, value in scores.items()},
-            "seconds": curve.seconds,
-            "curve": curve.points,
-        }
-        write_json(record, content)
-    content = json.loads(record.read_text())
-    return CellResult(name, fingerprint, checkpoint, **content)
+        named = {key: value.tolist() for key, value in scores.items()}
+        return {"scores": named, "seconds": curve.seconds, "curve": curve.points}
+
+    return CellResult(name, fingerprint, checkpoint, **cached(record, fingerprint, make))
 
 
 def field_scores(model: Stage, data: LightningDataModule, alpha: float | None = None) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from trimesh.visual.material import PBRMaterial
 
 from .cameras import Cameras
 from .rasterizer import Rasterizer, get_rasterizer, interpolate, pack
+from .results import whole
 from .surface import SurfaceRendering, render_surface, sample_surface
 
 GREY = 0.6
@@ -129,9 +129,8 @@ def _bytes(colors: Tensor) -> np.ndarray:
 
 
 def _write(path: Path, data: bytes) -> Path:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        temporary.write_bytes(data)
     return path
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import json
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,11 +12,11 @@ import torch
 from pytorch_lightning import Trainer
 from torch.utils.data import DataLoader
 
+from .cache import cached
 from .data import MetaData
 from .feature_map import FeatureMAP
 from .learner import Learner
 from .learners import LEARNERS, NetworkLearner, SingleTask
-from .results import write_json
 
 
 @dataclass(frozen=True)
@@ -105,20 +103,11 @@ def finish(
         made_with: all that decides the result, as text.
         out: folder of the learners' files; a killed study goes on where it stopped.
     """
-    path = out / f"{name}.json"
-    if path.exists():
-        saved = json.loads(path.read_text())
-        if saved["made_with"] == made_with:
-            return [Record(**record) for record in saved["records"]]
-    start = time.perf_counter()
-    records = train_and_judge(name, template, data, settings, make_trainer)
-    content = {
-        "made_with": made_with,
-        "seconds": round(time.perf_counter() - start, 1),
-        "records": [asdict(record) for record in records],
-    }
-    write_json(path, content, indent=1)
-    return records
+
+    def make() -> list[dict]:
+        return [asdict(record) for record in train_and_judge(name, template, data, settings, make_trainer)]
+
+    return [Record(**record) for record in cached(out / f"{name}.json", made_with, make)]
 
 
 def select(records: Sequence[Record], **wanted) -> list[Record]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +15,7 @@ from .batches import as_batches
 from .distance import weight_distance
 from .evaluate import Objective
 from .interpolation import InterpolationResult, interpolate_objective
+from .results import write_json
 from .states import snapshot
 
 
@@ -138,7 +137,4 @@ def write_curve(path: Path, result: InterpolationResult, distance: float) -> Non
         "min_delta": result.min_delta.tolist(),
         "weight_distance": distance,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content))
-    os.replace(temporary, path)
+    write_json(path, content)

@@ -10,7 +10,7 @@ from torch import Tensor
 from .cifar import read_cifar
 from .classification import ONE, ZERO, ClassificationData, Examples, LabelledData
 from .idx import read_idx_pair
-from .imagefolder import read_image_folder
+from .image_folder import read_image_folder
 from .loading import SAMPLES, stream
 from .text_data import MarkovText, WikiTextData
 

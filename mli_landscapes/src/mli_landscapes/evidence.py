@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .cache import load_state
 from .claims import Claim
 from .interpolation import interpolate
 from .losses import cross_entropy
@@ -178,8 +179,15 @@ class Optima:
 
 
 def read_states(path: Path) -> list[dict[str, Tensor]]:
-    """Snapshots of a stack on its way, first to last."""
-    return torch.load(path, weights_only=True)["states"]
+    """Snapshots of a stack on its way, first to last.
+
+    Raises:
+        ValueError: the file of the cell is missing or damaged.
+    """
+    kept = load_state(path, path.stem)
+    if kept is None:
+        raise ValueError(f"{path}: no snapshots; remove {path.with_suffix('.json')} to train that cell again")
+    return kept["states"]
 
 
 def optima_curves(stack: NetworkStack, states: Sequence[dict[str, Tensor]], data: Sequence) -> Optima:

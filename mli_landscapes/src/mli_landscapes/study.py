@@ -6,9 +6,7 @@ a study that was stopped goes on where it was.
 
 from __future__ import annotations
 
-import json
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import product
@@ -19,12 +17,12 @@ import torch
 from pytorch_lightning import LightningDataModule, Trainer
 from torch import Tensor, nn
 
+from .cache import cached, save_state
 from .callbacks import Snapshots
 from .curves import OutputCurve, chord_deviation, sample_curve
 from .distance import stacked_weight_distance
 from .gauss import gauss_length, total_turning
 from .interpolation import InterpolationResult, interpolate
-from .results import whole, write_json
 from .stack import NetworkStack
 from .states import snapshot
 from .training import Training
@@ -191,20 +189,14 @@ def finish(
         made_with: all that decides the result, as JSON; a file made with anything else is made again.
         out: folder of the cells' files.
     """
-    path = out / f"{cell}.json"
-    made_with = json.loads(json.dumps(made_with, default=list))
-    if path.exists():
-        saved = json.loads(path.read_text())
-        if saved["made_with"] == made_with:
-            return [RunRecord(**content) for content in saved["records"]]
-    start = time.perf_counter()
-    keep = cell in settings.keep_weights
-    snapshots = Snapshots()
-    make_trainer(callbacks=[snapshots] * keep).fit(training, datamodule=data)
-    records = measure(cell, training.cpu(), data, settings)
-    if keep:
-        with whole(out / f"{cell}.pt") as temporary:
-            torch.save({"states": snapshots.states}, temporary)
-    content = {"made_with": made_with, "seconds": time.perf_counter() - start, "records": [asdict(r) for r in records]}
-    write_json(path, content)
-    return records
+
+    def make() -> list[dict]:
+        keep = cell in settings.keep_weights
+        snapshots = Snapshots()
+        make_trainer(callbacks=[snapshots] * keep).fit(training, datamodule=data)
+        records = measure(cell, training.cpu(), data, settings)
+        if keep:
+            save_state(out / f"{cell}.pt", cell, {"states": snapshots.states})
+        return [asdict(record) for record in records]
+
+    return [RunRecord(**content) for content in cached(out / f"{cell}.json", made_with, make)]

@@ -184,7 +184,7 @@ def read_records(folder: Path) -> list[RunRecord]:
     records = []
     for path in sorted(folder.glob("*.json")):
         try:
-            records += [RunRecord(**content) for content in json.loads(path.read_text())["records"]]
+            records += [RunRecord(**content) for content in json.loads(path.read_text())["made"]]
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"{path}: not the records of a study ({error})") from error
     if not records:

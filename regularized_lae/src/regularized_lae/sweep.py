@@ -9,17 +9,15 @@ from __future__ import annotations
 import json
 import math
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
 from pytorch_lightning import Trainer
 
+from .cache import load_state, save_state
 from .data import PrincipalData
 from .recorder import Record, Recorder
-from .results import whole
 from .stack import ReferenceStack, Run, Stack
 
 
@@ -101,17 +99,11 @@ def finish(
         make_trainer: a new trainer with the config's settings and these callbacks.
         out: folder of the cells' files; a killed sweep goes on where it stopped.
     """
-    path = out / f"{cell.name}.pt"
-    made_with = fingerprint(template, data, settings, make_trainer)
-    if path.exists():
-        saved = torch.load(path, weights_only=True)
-        if saved["made_with"] == made_with:
-            return [record_from(content) for content in saved["records"]]
-    start = time.perf_counter()
+    path, made_with = out / f"{cell.name}.pt", fingerprint(template, data, settings, make_trainer)
+    if kept := load_state(path, made_with):
+        return [record_from(content) for content in kept["records"]]
     records = train_cell(cell, template, data, settings, make_trainer)
-    content = {"made_with": made_with, "seconds": time.perf_counter() - start, "records": [asdict(r) for r in records]}
-    with whole(path) as temporary:
-        torch.save(content, temporary)
+    save_state(path, made_with, {"records": [asdict(record) for record in records]})
     return records
 
 

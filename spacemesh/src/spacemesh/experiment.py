@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from pytorch_lightning import LightningModule
 
 from . import study as measure
+from .cache import cached, load_state, save_state
 from .command import CommandLine
 from .configured import Configured, one_thread
-from .results import whole, write_json
 from .study import StudySettings
 
 UNTRAINED = ("fits", "distances", "random")  # records that need no trained model
@@ -41,15 +39,14 @@ class Experiment(Configured):
 
     def trained(self, path: Path) -> LightningModule:
         """The model with the weights at `path`, which are trained first if they are not there."""
-        if not self._stored(path):
+        content = load_state(path, self.fingerprint())
+        if content is None:
             trainer = self.trainer()
             with one_thread():
                 trainer.fit(self.model, self.data)
-            content = {"fingerprint": self.fingerprint(), "state_dict": self.model.state_dict()}
+            content = {"state_dict": self.model.state_dict()}
             self.model.on_save_checkpoint(content)
-            with whole(path) as temporary:
-                torch.save(content, temporary)
-        content = torch.load(path, weights_only=True)
+            save_state(path, self.fingerprint(), content)
         self.model.load_state_dict(content["state_dict"])
         self.model.on_load_checkpoint(content)
         return self.model.eval()
@@ -68,17 +65,10 @@ class Experiment(Configured):
 
     def records(self, name: str, out: Path, take: Callable[[], list[dict]]) -> list[dict]:
         """The records in `out`/NAME.json, taken first if they are not there or belong to other settings."""
-        path = out / f"{name}.json"
         settings = {k: v for k, v in asdict(self.settings).items() if k != "workers"}
-        mark = json.dumps({"study": settings, "config": self.fingerprint()}, sort_keys=True, default=str)
-        if path.is_file():
-            content = json.loads(path.read_text())
-            if content["mark"] == mark:
-                return content["records"]
+        mark = {"study": settings, "config": self.fingerprint()}
         with one_thread():
-            taken = take()
-        write_json(path, {"mark": mark, "records": taken})
-        return json.loads(path.read_text())["records"]
+            return cached(out / f"{name}.json", mark, take)
 
     def untrained(self, name: str, out: Path) -> list[dict]:
         """Records of fits, distances or random embeddings."""
@@ -88,6 +78,3 @@ class Experiment(Configured):
             "random": measure.random_records,
         }[name]
         return self.records(name, out, lambda: take(self.settings))
-
-    def _stored(self, path: Path) -> bool:
-        return path.is_file() and torch.load(path, weights_only=True)["fingerprint"] == self.fingerprint()

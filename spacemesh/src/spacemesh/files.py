@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from .errors import NotRepresentable
 from .halfedge import HalfedgeMesh
 from .ply import read_ply
 from .polygons import Polygons
+from .results import whole
 from .triangulation import triangulate
 
 READABLE = (".obj", ".ply", ".off", ".stl", ".glb", ".npz")
@@ -197,10 +197,8 @@ def write_polygons(path: str | Path, vertices: Tensor, polygons: Polygons | list
     writers = {".obj": _obj, ".ply": _ply, ".off": _off}
     if path.suffix.lower() not in writers:
         raise ValueError(f"{path}: polygons go into {', '.join(writers)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text("\n".join(writers[path.suffix.lower()](vertices.double().tolist(), faces)) + "\n")
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        temporary.write_text("\n".join(writers[path.suffix.lower()](vertices.double().tolist(), faces)) + "\n")
     return path
 
 
@@ -213,10 +211,9 @@ def write_mesh(path: str | Path, mesh: HalfedgeMesh) -> Path:
     path = Path(path)
     if path.suffix.lower() in (".stl", ".glb"):
         vertices, triangles = triangulate(mesh)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(path.stem + ".tmp" + path.suffix)
-        trimesh.Trimesh(vertices.numpy(), triangles.numpy(), process=False).export(temporary)
-        os.replace(temporary, path)
+        with whole(path) as temporary:
+            surface = trimesh.Trimesh(vertices.numpy(), triangles.numpy(), process=False)
+            surface.export(temporary, file_type=path.suffix[1:].lower())
         return path
     if path.suffix.lower() not in WRITABLE:
         raise ValueError(f"{path}: expected one of {', '.join(WRITABLE)}")
