@@ -23,8 +23,9 @@ from forecasting_model_search.official_hub import write_hub
 FIGURES = ["forecast", "predictions", "embedding", "regret", "tau", "race"]
 SMALL = [
     *("--data.init_args.networks=4", "--data.init_args.configs=10", "--data.init_args.epochs=4"),
-    *("--data.init_args.observed=4", "--data.init_args.states=[0,1]", "--trainer.barebones=false"),
-    *("--trainer.limit_val_batches=1.0", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
+    *("--data.init_args.observed=4", "--data.init_args.budgets=4", "--data.init_args.states=[0,1]"),
+    *("--trainer.barebones=false", "--trainer.limit_val_batches=1.0"),
+    *("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"),
 ]
 
 
@@ -266,6 +267,7 @@ def test_bad_input_is_one_line_on_stderr(args, said, capsys, tmp_path, monkeypat
     [
         ({"observed": 10}, "10 cannot be observed and others left"),
         ({"states": "[0,4]"}, "leave nothing to forecast"),
+        ({"budgets": "5"}, "has 4 epochs, none can be observed for 5"),
         ({"weights": "false"}, "reads checkpoints, and the data offer none"),
     ],
 )

@@ -85,7 +85,7 @@ def test_a_study_in_several_processes_is_the_same(fast_demo, tmp_path):
     experiment = Experiment(["demo", "fast"], ["--study.workers=2"])
     experiment.prepare(tmp_path, "networks", ("contrastive",))
     records = experiment.study(tmp_path, "metanets", ("contrastive",))
-    saved = json.loads((out / "cells" / "contrastive-gmn-0.json").read_text())["record"]
+    saved = json.loads((out / "cells" / "contrastive-gmn-0.json").read_text())["made"]
     assert records[0].numbers["probe_mse"] == pytest.approx(saved["numbers"]["probe_mse"], rel=1e-3)
 
 

@@ -61,7 +61,7 @@ def test_what_decides_a_result_is_in_its_fingerprint(config, tmp_path):
     later = Experiment([config], ["--model.init_args.seed=1"]).finish("one", tmp_path / "cells")
     again = Experiment([config]).finish("one", tmp_path / "cells")
     assert later.fingerprint != again.fingerprint  # by the cell that it starts from
-    assert json.loads(next((tmp_path / "cells").glob("one-*.json")).read_text())["seconds"] > 0
+    assert json.loads(next((tmp_path / "cells").glob("one-*.json")).read_text())["made"]["seconds"] > 0
 
 
 def test_cells_that_do_not_exist_or_run_in_circles_are_refused():

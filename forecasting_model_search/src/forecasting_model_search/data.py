@@ -87,6 +87,8 @@ class HubDataModule(LightningDataModule):
             raise ValueError(
                 f"{hub.name} has {hub.epochs} epochs, states {self.settings.states} leave nothing to forecast"
             )
+        if self.settings.budgets > hub.epochs:
+            raise ValueError(f"{hub.name} has {hub.epochs} epochs, none can be observed for {self.settings.budgets}")
         if self.weights and hub.checkpoints is None:
             raise ValueError(f"{hub.name} has curves alone: set weights to false and the encoder to none")
         self.hub = hub
