@@ -12,7 +12,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages("src"),
     package_dir={"": "src"},
-    package_data={"latte3d": ["configs/*.yaml", "priors_data/*"]},
+    package_data={"latte3d": ["configs/*.yaml", "weights/*.safetensors"]},
     install_requires=[
         "torch>=2.4",
         "pytorch-lightning>=2.4",

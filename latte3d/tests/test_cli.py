@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 import yaml
 from PIL import Image
 
+from latte3d.checkpoints import load_networks
 from latte3d.cli import main
 from latte3d.command import CONFIGS, config_path
 from latte3d.experiment import Experiment
@@ -79,6 +81,26 @@ def test_each_stage_leaves_a_checkpoint_that_generates(chain, stage, tmp_path, c
     said = capsys.readouterr().out
     assert all(part in said for part in ("loading", "text", "networks", "surface", "colours", "export"))
     assert len(read_mesh(tmp_path / "a.glb").faces) > 100
+
+
+def test_exported_weights_are_the_checkpoints(chain, tmp_path, capsys):
+    for stage in ("one", "two"):
+        folder = tmp_path / stage
+        assert run("export-weights", chain[stage], "--out", folder) == 0
+        assert "geometry.safetensors" in capsys.readouterr().out
+        (one, _, sizes), (other, _, expected) = load_networks(folder), load_networks(chain[stage])
+        torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0.01, atol=1e-4)
+        assert sizes == expected
+    assert "no checkpoint at" in error_of(capsys, "export-weights", tmp_path / "no.ckpt", "--out", tmp_path)
+
+
+def test_the_packaged_networks_are_of_the_last_config_and_know_unseen_kinds(capsys):
+    networks, text, sizes = load_networks()
+    model = Experiment(["stage2"]).model
+    assert sizes == model.sizes and list(text.vocabulary) == list(model.text.vocabulary) and networks.surface
+    assert run("evaluate", "--held_out_each", 2) == 0
+    rows = dict(re.findall(r"  (\w.*?)  +(0\.\d+) ±", capsys.readouterr().out))
+    assert float(rows["text alone"]) > float(rows["best constant shape"]) + 0.03
 
 
 def test_a_texture_is_baked_on_request(chain, tmp_path):

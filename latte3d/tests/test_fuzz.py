@@ -9,7 +9,7 @@ from damages import SoundFile, damages
 from hypothesis import given, settings
 
 from latte3d.assets import read_captions, read_prompts
-from latte3d.checkpoints import load_networks
+from latte3d.checkpoints import load_networks, write_weights
 from latte3d.networks import Sizes
 from latte3d.prior_files import read_prior, write_prior
 from latte3d.priors import MultiViewDiffusionPrior
@@ -40,6 +40,10 @@ def checkpoint(folder):
     return folder / "last.ckpt"
 
 
+def weights(folder):
+    return write_weights(folder, checkpoint(folder))[0]
+
+
 def prior(folder):
     options = {"text_length": 12, "text_width": 8, "size": 12, "channels": (8, 16)}
     return write_prior(MultiViewDiffusionPrior(**options), options, ["red", "cube"], folder / "prior.safetensors")
@@ -58,6 +62,7 @@ FILES = {
     ),
     "prompts.json": (text_file("prompts.json", PROMPTS), read_prompts),
     "checkpoint": (checkpoint, load_networks),
+    "weights": (weights, lambda path: load_networks(path.parent)),
     "prior": (prior, read_prior),
 }
 

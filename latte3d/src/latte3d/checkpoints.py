@@ -1,29 +1,39 @@
-"""Networks from checkpoints of any stage."""
+"""Networks from checkpoints of any stage, or from their weights alone."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from .networks import Latte3D, Sizes
 from .pretrained import CLIPEncoder
+from .prior_files import PACKAGED
+from .results import whole
 from .text import WordEncoder
 
+PARTS = ("geometry", "texture")  # each in a file of its own
 
-def load_networks(path: str | Path) -> tuple[Latte3D, nn.Module, Sizes]:
+
+def load_networks(path: str | Path | None = None) -> tuple[Latte3D, nn.Module, Sizes]:
     """Networks, text encoder and sizes of a checkpoint.
 
+    Args:
+        path: what `latte3d fit` wrote, or a folder of `write_weights`; None: the packaged networks.
     Raises:
         ValueError: it is missing, cannot be read safely, or holds no networks of ours; the file is named.
     """
-    path = Path(path)
-    if not path.is_file():
+    path = Path(path or PACKAGED)
+    if not path.is_file() and not (path / f"{PARTS[0]}.safetensors").is_file():
         raise ValueError(f"no checkpoint at {path}: `latte3d fit` and `latte3d demo` write them")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_weights(path) if path.is_dir() else torch.load(path, "cpu", weights_only=True)
         given = content["latte3d"]
         sizes = Sizes(**given["sizes"])
         networks = sizes.networks(given["surface"])
@@ -32,6 +42,31 @@ def load_networks(path: str | Path) -> tuple[Latte3D, nn.Module, Sizes]:
     except Exception as error:  # torch.load alone raises half a dozen kinds
         raise ValueError(f"{path} is no checkpoint of this project: {type(error).__name__}: {error}") from error
     return networks.requires_grad_(False), text_encoder(given["words"], sizes, given["clip"]), sizes
+
+
+def write_weights(folder: str | Path, checkpoint: str | Path) -> list[Path]:
+    """The networks of a checkpoint alone, as safetensors in half precision: geometry and texture."""
+    load_networks(checkpoint)  # refuses what is none
+    content, written = torch.load(checkpoint, "cpu", weights_only=True), []
+    for part in PARTS:
+        start = f"networks.{part}."
+        state = {k.removeprefix(start): v.half() for k, v in content["state_dict"].items() if k.startswith(start)}
+        written.append(Path(folder) / f"{part}.safetensors")
+        with whole(written[-1]) as temporary:
+            own = {name: value.contiguous().clone() for name, value in state.items()}  # parts share tensors in stage 1
+            save_file(own, temporary, {"latte3d": json.dumps(content["latte3d"])})
+    return written
+
+
+def read_weights(folder: Path) -> dict[str, Any]:
+    """The content of `write_weights`' files as a checkpoint, in single precision again."""
+    content: dict[str, Any] = {"state_dict": {}}
+    for part in PARTS:
+        with safe_open(folder / f"{part}.safetensors", "pt") as file:
+            content["latte3d"] = json.loads(file.metadata()["latte3d"])
+            for name in file.keys():  # noqa: SIM118
+                content["state_dict"][f"networks.{part}.{name}"] = file.get_tensor(name).float()
+    return content
 
 
 def text_encoder(words: Sequence[str], sizes: Sizes, clip: str | None) -> nn.Module:

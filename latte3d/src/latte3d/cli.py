@@ -8,7 +8,7 @@ from . import command
 from .demo import demo
 from .experiment import Experiment
 from .reproduce import reproduce
-from .verbs import evaluate, generate, optimize, render, stylize
+from .verbs import evaluate, export_weights, generate, optimize, render, stylize
 
 VERBS = {
     "demo": demo,
@@ -18,6 +18,7 @@ VERBS = {
     "optimize": optimize,
     "render": render,
     "evaluate": evaluate,
+    "export-weights": export_weights,
 }
 
 

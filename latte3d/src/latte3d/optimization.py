@@ -7,7 +7,7 @@ from pytorch_lightning import Trainer
 from torch import Tensor, nn
 
 from .cameras import CameraSampler
-from .checkpoints import load_networks
+from .checkpoints import PACKAGED, load_networks
 from .data import StepBatches
 from .library import Library
 from .networks import dummy_cloud
@@ -30,7 +30,7 @@ def prompt_library(prompt: str, cloud: Tensor, sets: int = 64, views: int = 4, s
 
 
 def optimise(
-    checkpoint: str,
+    checkpoint: str | None,
     prompt: str,
     prior: str | nn.Module | None = None,
     steps: int = 100,
@@ -46,6 +46,7 @@ def optimise(
     Of stage 1, shape and colours go on; of stage 2, colours alone, for its geometry is frozen.
 
     Args:
+        checkpoint: see `load_networks`.
         prior: multi-view for stage 1, depth-conditioned for stage 2; null: the packaged one.
         cloud: (N, 6) of a shape to follow, null: the dummy sphere.
         times: bounds of the distillation's, as shares of all. progress: show a bar.
@@ -57,7 +58,7 @@ def optimise(
     networks, text, sizes = load_networks(checkpoint)
     text([prompt])  # an unknown word is named before any work
     make = surface_stage if networks.surface else volumetric_stage
-    common = {"sizes": sizes, "rate": rate, "guidance": guidance, "start": checkpoint, "seed": seed}
+    common = {"sizes": sizes, "rate": rate, "guidance": guidance, "start": str(checkpoint or PACKAGED), "seed": seed}
     stage = make(list(text.vocabulary), prior, times, common)
     library = prompt_library(prompt, dummy_cloud(sizes.points) if cloud is None else cloud, seed=seed)
     quiet = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False, "limit_val_batches": 0}

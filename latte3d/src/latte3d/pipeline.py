@@ -33,8 +33,10 @@ class Latte3DPipeline:
         self.seconds: dict[str, float] = {}
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, cells: int = 48, texels: int | None = None) -> Latte3DPipeline:
-        """Of a checkpoint that `latte3d fit` wrote."""
+    def from_pretrained(
+        cls, path: str | Path | None = None, cells: int = 48, texels: int | None = None
+    ) -> Latte3DPipeline:
+        """Of a checkpoint that `latte3d fit` wrote, or of a folder of weights; None: the packaged networks."""
         networks, text, sizes = load_networks(path)
         return cls(networks, text, sizes.points, cells, texels)
 

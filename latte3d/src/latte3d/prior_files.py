@@ -16,7 +16,7 @@ from .priors import DepthDiffusionPrior, MultiViewDiffusionPrior, SmallPrior
 from .results import whole
 from .text import WordEncoder
 
-PACKAGED = Path(__file__).parent / "priors_data"
+PACKAGED = Path(__file__).parent / "weights"
 KINDS = {kind.__name__: kind for kind in (MultiViewDiffusionPrior, DepthDiffusionPrior)}
 
 

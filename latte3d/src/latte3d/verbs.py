@@ -10,7 +10,7 @@ from PIL import Image
 
 from .baselines import constant_iou, nearest_caption_iou
 from .cameras import ring
-from .checkpoints import load_networks
+from .checkpoints import load_networks, write_weights
 from .data import ProceduralData
 from .metrics import volume_iou
 from .networks import dummy_cloud
@@ -20,14 +20,20 @@ from .textured_mesh import TexturedMesh, read_mesh
 
 
 def generate(
-    prompt: str, out: str, *, checkpoint: str, alpha: float | None = None, cells: int = 48, texels: int | None = None
+    prompt: str,
+    out: str,
+    *,
+    checkpoint: str | None = None,
+    alpha: float | None = None,
+    cells: int = 48,
+    texels: int | None = None,
 ) -> int:
     """Make a mesh from PROMPT in one forward pass and write it to OUT (.glb or .obj), saying where the time went.
 
     Args:
         prompt: What to make, in words that the model was trained with.
         out: The file to write.
-        checkpoint: Weights of any stage.
+        checkpoint: Weights of any stage; left out: the packaged networks.
         alpha: Weight of the shape against the text, for networks trained with an amortised alpha.
         cells: Cells along each side of the isosurface's grid.
         texels: Bake a texture of so many texels along each side; without it vertices are coloured.
@@ -41,7 +47,14 @@ def generate(
 
 
 def stylize(
-    mesh: str, prompt: str, out: str, *, checkpoint: str, alpha: float | None = None, cells: int = 48, seed: int = 0
+    mesh: str,
+    prompt: str,
+    out: str,
+    *,
+    checkpoint: str | None = None,
+    alpha: float | None = None,
+    cells: int = 48,
+    seed: int = 0,
 ) -> int:
     """Make a mesh from PROMPT that follows the shape of MESH, and write it to OUT (.glb or .obj).
 
@@ -49,7 +62,7 @@ def stylize(
         mesh: GLB, glTF, OBJ, PLY or STL; it is centred and scaled.
         prompt: What to make of it.
         out: The file to write.
-        checkpoint: Weights of any stage.
+        checkpoint: Weights of any stage; left out: the packaged networks.
         alpha: Weight of the shape against the text, for networks trained with an amortised alpha.
         cells: Cells along each side of the isosurface's grid.
         seed: Of the points that are drawn on the mesh.
@@ -62,14 +75,20 @@ def stylize(
 
 
 def optimize(
-    prompt: str, out: str, *, checkpoint: str, prior: str | None = None, steps: int = 100, mesh: str | None = None
+    prompt: str,
+    out: str,
+    *,
+    checkpoint: str | None = None,
+    prior: str | None = None,
+    steps: int = 100,
+    mesh: str | None = None,
 ) -> int:
     """Go on training on PROMPT alone, from the amortised weights of stage 1 or 2, and write the mesh to OUT.
 
     Args:
         prompt: What to make.
         out: The file to write.
-        checkpoint: Weights of stage 1, or of stage 2, whose colours alone go on.
+        checkpoint: Weights of stage 1, or of stage 2, whose colours alone go on; left out: the packaged ones (stage 2).
         prior: The path of a multi-view prior for stage 1, of a depth-conditioned one for stage 2; null: the packaged.
         steps: Of the optimisation; the paper takes up to 600.
         mesh: Follow the cloud of this mesh instead of the dummy sphere.
@@ -105,11 +124,11 @@ def render(mesh: str, out: str, *, views: int = 4, size: int = 256, elevation: f
     return 0
 
 
-def evaluate(checkpoint: str, *, held_out_each: int = 4, each: int = 4, seed: int = 0) -> int:
+def evaluate(checkpoint: str = "", *, held_out_each: int = 4, each: int = 4, seed: int = 0) -> int:
     """Score CHECKPOINT on held-out procedural shapes, beside a constant shape and the nearest caption's.
 
     Args:
-        checkpoint: Weights of any stage.
+        checkpoint: Weights of any stage; left out: the packaged networks.
         held_out_each: Shapes of each of the nine held-out triples.
         each: Training shapes of each seen triple, for the baselines.
         seed: Of the shapes.
@@ -133,6 +152,18 @@ def evaluate(checkpoint: str, *, held_out_each: int = 4, each: int = 4, seed: in
     print(f"volume IoU on {len(truth)} held-out shapes (mean ± standard error)")
     for name, iou in rows.items():
         print(f"  {name:28} {float(iou.mean()):.3f} ± {float(iou.std() / len(iou) ** 0.5):.3f}")
+    return 0
+
+
+def export_weights(checkpoint: str, *, out: str = "weights") -> int:
+    """The networks of CHECKPOINT alone, as safetensors in half precision, which the other verbs take as --checkpoint.
+
+    Args:
+        checkpoint: Weights of any stage.
+        out: Folder for geometry.safetensors and texture.safetensors.
+    """
+    for path in write_weights(out, checkpoint):
+        print(f"{path.stat().st_size / 2**20:.2f} MiB: {path}")
     return 0
 
 
