@@ -102,7 +102,7 @@ def test_report_draws_again_from_the_records(fast_demo, tmp_path, capsys):
 
 def test_build_hub_writes_a_hub_that_replay_forecast_and_transfer_read(tmp_path, hubs, capsys):
     sizes = ["--networks", 3, "--configs", 6, "--epochs", 3]
-    assert run("build-hub", tmp_path / "hub", "--seed", 2, *sizes) == 0
+    assert run("build-hub", "--out", tmp_path / "hub", "--seed", 2, *sizes) == 0
     assert "6 configurations, 3 epochs" in capsys.readouterr().out
     methods = ["--methods", '["random","none","stat"]', "--seeds", 1]
     assert run("replay", tmp_path / "hub", "--budget", 8, *methods, "--out", tmp_path / "figures") == 0

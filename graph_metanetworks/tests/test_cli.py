@@ -209,10 +209,10 @@ def test_cifar_inrs_reproduce_from_pictures(tmp_path, monkeypatch):
     quick |= {"data.init_args.steps": 3, "model.init_args.width": 8, "model.init_args.depth": 1}
     over = [f"--study.editing.fast={json.dumps(quick)}", "--study.seeds=[0]", "--study.workers=1"]
     monkeypatch.setattr(module, "Experiment", lambda configs, given=(): Experiment(configs, [*given, *over]))
-    assert run("reproduce", "cifar", "--out", tmp_path, "--cifar", tmp_path / "cifar") == 0
+    assert run("reproduce", "cifar", "--out", tmp_path, "--cifar_path", tmp_path / "cifar") == 0
     content = json.loads((tmp_path / "cifar.json").read_text())
     assert [claim["id"] for claim in content["claims"]] == ["contrast_mse", "contrast_flat", "contrast_npnfn"]
-    assert content["command"] == "graph-metanetworks reproduce cifar --cifar PATH"
+    assert content["command"] == "graph-metanetworks reproduce cifar --cifar_path PATH"
     assert (tmp_path / "cifar_editing.png").is_file()
 
 

@@ -77,7 +77,8 @@ def chain(tmp_path_factory):
 
 @pytest.mark.parametrize("stage", ["zero", "one", "two"])
 def test_each_stage_leaves_a_checkpoint_that_generates(chain, stage, tmp_path, capsys):
-    assert run("generate", "a tall red ball", tmp_path / "a.glb", "--checkpoint", chain[stage], "--cells", 12) == 0
+    args = ("--out", tmp_path / "a.glb", "--ckpt_path", chain[stage], "--cells", 12)
+    assert run("generate", "a tall red ball", *args) == 0
     said = capsys.readouterr().out
     assert all(part in said for part in ("loading", "text", "networks", "surface", "colours", "export"))
     assert len(read_mesh(tmp_path / "a.glb").faces) > 100
@@ -104,24 +105,24 @@ def test_the_packaged_networks_are_of_the_last_config_and_know_unseen_kinds(caps
 
 
 def test_a_texture_is_baked_on_request(chain, tmp_path):
-    args = ("--checkpoint", chain["two"], "--cells", 8, "--texels", 32)
-    assert run("generate", "a red ball", tmp_path / "a.obj", *args) == 0
+    args = ("--ckpt_path", chain["two"], "--cells", 8, "--texels", 32)
+    assert run("generate", "a red ball", "--out", tmp_path / "a.obj", *args) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"a.obj", "a.mtl", "a.png"}
 
 
 def test_a_mesh_is_stylized_and_drawn(chain, tmp_path, capsys):
     shape = Shape("cube", yaw=10.0)
     vertex_colored(*shape.mesh(12), shape.rgb).export(tmp_path / "in.glb")
-    args = (tmp_path / "in.glb", "a blue cube", tmp_path / "out.glb", "--checkpoint", chain["one"], "--cells", 12)
-    assert run("stylize", *args) == 0
-    assert run("render", tmp_path / "out.glb", tmp_path / "out.png", "--views", 3, "--size", 32) == 0
+    out = ("--out", tmp_path / "out.glb", "--ckpt_path", chain["one"], "--cells", 12)
+    assert run("stylize", tmp_path / "in.glb", "a blue cube", *out) == 0
+    assert run("render", tmp_path / "out.glb", "--out", tmp_path / "out.png", "--views", 3, "--size", 32) == 0
     assert Image.open(tmp_path / "out.png").size == (96, 32)
     assert "3 views" in capsys.readouterr().out
 
 
 def test_a_prompt_is_optimised_at_test_time(chain, tmp_path, capsys):
-    args = ("--checkpoint", chain["one"], "--prior", chain["multi_view"], "--steps", 2)
-    assert run("optimize", "a red ball", tmp_path / "a.glb", *args) == 0
+    args = ("--ckpt_path", chain["one"], "--prior", chain["multi_view"], "--steps", 2)
+    assert run("optimize", "a red ball", "--out", tmp_path / "a.glb", *args) == 0
     assert "optimisation" in capsys.readouterr().out and (tmp_path / "a.glb").exists()
 
 
@@ -135,26 +136,26 @@ def test_after_stage_2_more_steps_change_colours_alone(chain, tmp_path):
 
 
 def test_evaluate_prints_baselines_beside_every_iou(chain, capsys):
-    assert run("evaluate", chain["one"], "--held_out_each", 1, "--each", 1) == 0
+    assert run("evaluate", "--ckpt_path", chain["one"], "--held_out_each", 1, "--each", 1) == 0
     said = capsys.readouterr().out
     assert all(name in said for name in ("text alone", "own cloud", "constant shape", "nearest caption"))
 
 
 def test_bad_input_is_one_line(chain, tmp_path, capsys):
-    out = tmp_path / "a.glb"
-    said = error_of(capsys, "generate", "a red house", out, "--checkpoint", chain["one"])
+    out = ("--out", tmp_path / "a.glb")
+    said = error_of(capsys, "generate", "a red house", *out, "--ckpt_path", chain["one"])
     assert said.startswith("latte3d: error: the word 'house'") and said.count("\n") == 1
-    assert "no checkpoint at" in error_of(capsys, "generate", "a red ball", out, "--checkpoint", tmp_path / "no.ckpt")
-    args = ("generate", "a red ball", tmp_path / "a.ply", "--checkpoint", chain["one"], "--cells", 8)
+    assert "no checkpoint at" in error_of(capsys, "generate", "a red ball", *out, "--ckpt_path", tmp_path / "no.ckpt")
+    args = ("generate", "a red ball", "--out", tmp_path / "a.ply", "--ckpt_path", chain["one"], "--cells", 8)
     assert "ends in .glb or .obj, got" in error_of(capsys, *args)
-    assert "no mesh at" in error_of(capsys, "render", tmp_path / "no.glb", tmp_path / "a.png")
+    assert "no mesh at" in error_of(capsys, "render", tmp_path / "no.glb", "--out", tmp_path / "a.png")
     (tmp_path / "x.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
-    said = error_of(capsys, "render", tmp_path / "x.obj", tmp_path / "a.png", "--views", 0)
+    said = error_of(capsys, "render", tmp_path / "x.obj", "--out", tmp_path / "a.png", "--views", 0)
     assert "at least one view" in said
-    optimize = ("optimize", "a red ball", out, "--prior", chain["multi_view"], "--checkpoint")
+    optimize = ("optimize", "a red ball", *out, "--prior", chain["multi_view"], "--ckpt_path")
     assert "at least one step, got 0" in error_of(capsys, *optimize, chain["one"], "--steps", 0)
     assert "one of the packaged" in error_of(capsys, "fit", "--config", "stage9")
-    assert not out.exists()
+    assert not out[1].exists()
 
 
 def settings(name):

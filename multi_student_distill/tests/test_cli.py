@@ -90,7 +90,7 @@ def test_students_are_measured_timed_exported_and_served(fast_demo, config, tmp_
     _, out = fast_demo
     students = folder_of(out, 5)
     scores = tmp_path / "scores.json"
-    assert run("eval", students, "--config", config, "--samples", 100, "--features", "values", "--out", scores) == 0
+    assert run("evaluate", students, "--config", config, "--samples", 100, "--features", "values", "--out", scores) == 0
     content = json.loads(scores.read_text())
     assert len(content["frechet_of_student"]) == 5 and len(content["frechet_of_class"]) == 10
     assert content["frechet"] > 0 and "recall" in content
@@ -264,7 +264,7 @@ def test_cells_and_stages_that_are_not_there_are_refused():
         (["pairs", "exact", "--out", "x.safetensors"], "name the data: --config NAME"),
         (["convert", "none.pkl", "--out", "x"], "none.pkl: no such file"),
         (["generate", "nowhere", "--labels", "[1]", "--out", "x"], "nowhere: no model_index.json in it"),
-        (["eval", "nowhere", "--config", "digits_tsm"], "student_0.safetensors: no such file"),
+        (["evaluate", "nowhere", "--config", "digits_tsm"], "student_0.safetensors: no such file"),
         (["launch", "digits_tsm", "--out", "x", "--backend", "cloud"], "unknown backend 'cloud'"),
         (["embed", "none.txt", "--model", "m", "--out", "x"], "none.txt: no such file"),
         (["fit", "--config", "digits_tsm", "--data.init_args.parts=0"], "batch_size and parts must be at least 1"),
@@ -281,10 +281,10 @@ def test_bad_input_is_one_line_on_stderr(args, said, capsys, tmp_path, monkeypat
 def test_features_that_do_not_fit_are_refused(fast_demo, config, capsys):
     students = folder_of(fast_demo[1], 5)
     assert "unknown features 'clip'" in error_of(
-        capsys, "eval", students, "--config", config, "--samples", 50, "--features", "clip"
+        capsys, "evaluate", students, "--config", config, "--samples", 50, "--features", "clip"
     )
     assert "pip install multi_student_distill[fid]" in error_of(
-        capsys, "eval", students, "--config", config, "--samples", 50, "--features", "inception"
+        capsys, "evaluate", students, "--config", config, "--samples", 50, "--features", "inception"
     )
 
 

@@ -72,7 +72,7 @@ def teacher(tmp_path_factory):
     folder = tmp_path_factory.mktemp("teacher")
     small = ["model.init_args.network=mlp-16x1", "trainer.max_steps=3", "data.init_args.batch_size=8"]
     quiet = ["trainer.enable_progress_bar=false", "trainer.enable_model_summary=false"]
-    assert run("distill", "digits_teacher", "--out", folder, f"--set={json.dumps(small + quiet)}") == 0
+    assert run("distill", "digits_teacher", "--out", folder, f"--overrides={json.dumps(small + quiet)}") == 0
     path = folder / "0_digits_teacher" / "student_0.safetensors"
     assert run("pairs", path, "--count", 40, "--steps", 3, "--out", folder / "pairs.safetensors") == 0
     return path
@@ -89,7 +89,7 @@ def settings(teacher, *more):
         "trainer.enable_model_summary=false",
         *more,
     ]
-    return f"--set={json.dumps(own)}"
+    return f"--overrides={json.dumps(own)}"
 
 
 def test_every_student_is_trained_through_its_stages_and_a_relaunch_finds_them(teacher, tmp_path, capsys):

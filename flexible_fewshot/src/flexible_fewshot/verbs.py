@@ -52,13 +52,13 @@ def load_learner(path: str) -> Representation:
 
 
 def finetune(
-    checkpoint: str, *, config: str = "demo", method: str = "UFTA", overrides: list[str] | None = None,
+    ckpt_path: str, *, config: str = "demo", method: str = "UFTA", overrides: list[str] | None = None,
     out: str = "runs/flexible_fewshot-finetune.ckpt",
 ) -> int:  # fmt: skip
     """Finetune a pretrained encoder behind a head that is discarded (U-FT-A or U-FT-E).
 
     Args:
-        checkpoint: Of `fit` or `study`; its encoder is the start.
+        ckpt_path: Checkpoint of `fit` or `study`; its encoder is the start.
         config: Config whose study has the method.
         method: UFTA or UFTE, or any other that takes `pretrained`.
         overrides: Settings over the config, such as trainer.max_steps=50.
@@ -68,24 +68,24 @@ def finetune(
     if method not in experiment.study.methods:
         raise ValueError(f"config {config} has no method {method!r}, but {', '.join(experiment.study.methods)}")
     own = {k: v for k, v in experiment.study.methods[method].items() if k not in ("after", "features")}
-    encoder = read_checkpoint(checkpoint)["hyper_parameters"]
+    encoder = read_checkpoint(ckpt_path)["hyper_parameters"]
     sizes = {f"model.init_args.{key}": encoder[key] for key in ("encoder", "width") if key in encoder}
     given = dict(o.partition("=")[::2] for o in overrides or [])
-    cell = experiment.with_settings({**own, **sizes, "model.init_args.pretrained": checkpoint, **given})
+    cell = experiment.with_settings({**own, **sizes, "model.init_args.pretrained": ckpt_path, **given})
     cell.trainer().fit(cell.model, datamodule=cell.data)
     _save(cell.model, Path(out))
-    print(f"{type(cell.model).__name__} from {checkpoint}: {shlex.quote(out)}")
+    print(f"{type(cell.model).__name__} from {ckpt_path}: {shlex.quote(out)}")
     return 0
 
 
 def extract(
-    checkpoint: str, *, config: str = "demo", stage: str = "test", overrides: list[str] | None = None,
+    ckpt_path: str, *, config: str = "demo", stage: str = "test", overrides: list[str] | None = None,
     out: str = "runs/flexible_fewshot-features.npz", cache: str = "runs/flexible_fewshot-cache",
 ) -> int:  # fmt: skip
     """Write h of all images of a pool, with their names: `features` (n, D) and `images` (n,) in one .npz.
 
     Args:
-        checkpoint: Of `fit` or `study`.
+        ckpt_path: Checkpoint of `fit` or `study`.
         config: Config that says which data.
         stage: train, val or test.
         overrides: Settings over the config, such as data.init_args.data_dir=DIR.
@@ -94,7 +94,7 @@ def extract(
     """
     data = _experiment(config, overrides).data
     pool = data.pool(_stage(stage))
-    features = FeatureCache(cache).extract(load_encoder(checkpoint), pool.images)
+    features = FeatureCache(cache).extract(load_encoder(ckpt_path), pool.images)
     with whole(out) as temporary, temporary.open("wb") as stream:
         np.savez(stream, features=features.numpy(), images=np.array(pool.table.images))
     print(f"{len(features)} images, {features.shape[1]} features: {shlex.quote(out)}")
@@ -128,14 +128,14 @@ def episodes(
 
 
 def evaluate(
-    checkpoint: str, *, config: str = "demo", group: str = "test", readout: str = "lr", lam: float = 1e-3,
+    ckpt_path: str, *, config: str = "demo", group: str = "test", readout: str = "lr", lam: float = 1e-3,
     shots: int = 0, episodes: str = "", against: str = "", overrides: list[str] | None = None,
     out: str = "", cache: str = "runs/flexible_fewshot-cache",
 ) -> int:  # fmt: skip
     """Judge a checkpoint on the frozen episodes of the test pool; `attributes` for the oracle GT instead of a file.
 
     Args:
-        checkpoint: Of `fit` or `study`, or the word attributes.
+        ckpt_path: Checkpoint of `fit` or `study`, or the word attributes.
         config: Config that says which data.
         group: Attributes that contexts are made of: train, val or test.
         readout: lr, nc, nn, or own for the map of an episodic learner.
@@ -154,7 +154,7 @@ def evaluate(
         data.episodes_file = episodes
     frozen = data.episodes("test", group)
     frozen = frozen.with_shots(shots) if shots else frozen
-    found = _judged(checkpoint, data, group, frozen, readout, lam, cache)
+    found = _judged(ckpt_path, data, group, frozen, readout, lam, cache)
     print(
         f"{found.mean:.2f} ± {found.ci95:.2f} % on {len(frozen)} episodes of {group} attributes, {frozen.shots} shots"
     )
@@ -170,7 +170,7 @@ def evaluate(
             f"({difference.low:+.2f} to {difference.high:+.2f})"
         )
     if out:
-        content = {"checkpoint": checkpoint, "group": group, "shots": frozen.shots, "readout": readout, "lam": lam,
+        content = {"checkpoint": ckpt_path, "group": group, "shots": frozen.shots, "readout": readout, "lam": lam,
                    "mean": found.mean, "ci95": found.ci95, "accuracies": rounded(found.per_episode),
                    "contexts": [list(c) for c in frozen.contexts]}  # fmt: skip
         write_json(Path(out), content)

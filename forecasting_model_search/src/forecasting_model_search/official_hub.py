@@ -23,7 +23,7 @@ from torch import nn
 from .checkpoints import CheckpointStore
 from .hub import ModelHub, accuracies, check_configs
 from .reading import reading
-from .results import write_json
+from .results import whole, write_json
 from .weights import State
 
 SCORE = "test_accuracy"
@@ -230,7 +230,8 @@ def write_hub(hub: ModelHub, folder: str | Path, layout: str = "simple", dataset
     folder.mkdir(parents=True, exist_ok=True)
     frame = hub.configs.rename(columns={"start": "pretrained_index"})
     frame.insert(0, "hp_index", range(len(frame)))
-    frame.to_csv(folder / "hyperparameters.csv", index=False)
+    with whole(folder / "hyperparameters.csv") as temporary:
+        frame.to_csv(temporary, index=False)
     write_json(folder / "starts.json", [none_for_nan(v) for v in hub.starts])
     first = 0 if layout == "simple" else 1
     for i in range(len(hub)):
@@ -244,11 +245,16 @@ def write_hub(hub: ModelHub, folder: str | Path, layout: str = "simple", dataset
                 else f"{architecture}_{dataset}_epoch_{epoch}_{i}.pt"
             )
             if (i, epoch) in hub.checkpoints:
-                torch.save(dict(hub.checkpoints.state(i, epoch)), folder / file)
+                save(hub.checkpoints.state(i, epoch), folder / file)
         if (i, 0) in hub.checkpoints and "pretrained_index" in frame:
             path = folder / f"start_{frame['pretrained_index'].iloc[i]}.pt"
             if not path.is_file():
-                torch.save(dict(hub.checkpoints.state(i, 0)), path)
+                save(hub.checkpoints.state(i, 0), path)
+
+
+def save(state: State, path: Path) -> None:
+    with whole(path) as temporary:
+        torch.save(dict(state), temporary)
 
 
 def record(hub: ModelHub, row: int, epoch: int, first: int) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from .live import DigitsTask, race
 from .methods import ENCODERS, SurrogateSettings
 from .official_hub import write_hub
 from .replay import LABELS, ReplaySettings, make_searcher, replay
+from .results import whole
 from .search import ForecastingModelSearch
 from .study import replay_record
 from .tables import replay_table
@@ -55,8 +56,8 @@ def open_hub(source: str) -> ModelHub:
 
 
 def build_hub(
-    out: str,
     *,
+    out: str = "runs/forecasting_model_search-hub",
     seed: int = 0,
     networks: int = 120,
     architectures: tuple[str, ...] = ("mlp",),
@@ -64,7 +65,7 @@ def build_hub(
     epochs: int = 20,
     layout: str = "simple",
 ) -> int:
-    """Train a zoo on digits, fine-tune it, and write the hub to the folder OUT in one of the reference's layouts.
+    """Train a zoo on digits, fine-tune it, and write the hub to a folder in one of the reference's layouts.
 
     Args:
         out: Folder for the hub.
@@ -247,7 +248,8 @@ def forecast(
     table.insert(0, "epochs", [searcher.history.reached(i) for i in table.index])
     print(table.head(top).round(4).to_string())
     if out:
-        table.to_csv(out)
+        with whole(out) as temporary:
+            table.to_csv(temporary)
     return 0
 
 
@@ -280,7 +282,8 @@ def transfer(
         print(f"regret on {target} after {budget // 2} and {budget} epochs, {name}: "
               f"{record['regret'][budget // 2 - 1]:.4f}, {record['regret'][-1]:.4f}")  # fmt: skip
     if out:
-        torch.save(pretrained, out)
+        with whole(out) as temporary:
+            torch.save(pretrained, temporary)
     return 0
 
 

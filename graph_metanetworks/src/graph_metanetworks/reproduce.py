@@ -26,21 +26,21 @@ def reproduce(
     *,
     out: str = "runs/graph_metanetworks-reproduce",
     mnist_dir: str = "data/mnist",
-    cifar: str = "data/cifar10",
+    cifar_path: str = "data/cifar10",
 ) -> int:
     """Measure what the README quotes; a run that was stopped goes on where it was.
 
     Args:
         experiment: symmetry, accuracy, editing, contrastive, or all (these four); mnist (needs mnist_dir), cifar (needs
-            cifar); or how the learning rates were chosen on validation data: NAME-selection with NAME accuracy,
+            cifar_path); or how the learning rates were chosen on validation data: NAME-selection with NAME accuracy,
             editing, mnist or cifar.
         out: Folder for results, tables and figures.
         mnist_dir: Folder with t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz.
-        cifar: Folder with the binary batches of CIFAR-10, or a folder or zip archive of its pictures, train/CLASS/*.
+        cifar_path: Folder with CIFAR-10's binary batches, or a folder or zip archive of its pictures, train/CLASS/*.
     """
     real = {
         "mnist": ("reproduce_mnist", f"data_dir={mnist_dir}", 14),
-        "cifar": ("reproduce_cifar", f"path={cifar}", 16),
+        "cifar": ("reproduce_cifar", f"path={cifar_path}", 16),
     }
     sections = {"accuracy": "accuracy", "editing": "editing", "contrastive": "contrastive"} | dict.fromkeys(
         real, "editing"
@@ -115,7 +115,7 @@ def run(experiment: Experiment, section: str, name: str, out: Path, side: int) -
 
 def command_of(name: str) -> str:
     """What measures it again."""
-    place = {"mnist": " --mnist_dir DIR", "cifar": " --cifar PATH"}.get(name.removesuffix("-selection"), "")
+    place = {"mnist": " --mnist_dir DIR", "cifar": " --cifar_path PATH"}.get(name.removesuffix("-selection"), "")
     return f"graph-metanetworks reproduce {name}{place}"
 
 

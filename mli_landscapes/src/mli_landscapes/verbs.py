@@ -20,6 +20,7 @@ from .interpolation import interpolate as interpolate_networks
 from .monotonicity import min_delta
 from .plane import grid_around, loss_plane
 from .plane import plane as plane_through
+from .results import write_json
 from .states import parameters_of
 from .study import RunRecord, StudySettings
 from .tables import markdown
@@ -114,7 +115,7 @@ def plane(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     content = {"x": x.tolist(), "y": y.tolist(), "losses": losses.tolist(), "corners": places.tolist()}
-    (folder / "plane.json").write_text(json.dumps(content))
+    write_json(folder / "plane.json", content)
     names = ("start of C" if a == "initial" else "A", "B", "C")
     figures.plane_figure(Slice(x, y, losses, places), names).savefig(folder / "plane.png")
     print(f"plane.json and plane.png: {folder}")

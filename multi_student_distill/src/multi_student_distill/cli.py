@@ -16,7 +16,7 @@ VERBS = {
     "distill": distill,
     "launch": launch,
     "pairs": pairs,
-    "eval": evaluate,
+    "evaluate": evaluate,
     "bench": bench,
     "export": export_pipeline,
     "generate": generate,

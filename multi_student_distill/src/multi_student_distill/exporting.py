@@ -1,4 +1,4 @@
-"""Students as files at the end of a fit, for the next stage, for `eval` and for the pipeline."""
+"""Students as files at the end of a fit, for the next stage, for `evaluate` and for the pipeline."""
 
 from __future__ import annotations
 

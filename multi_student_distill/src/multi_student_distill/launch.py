@@ -88,7 +88,7 @@ BACKENDS = {"serial": run_serial, "process": run_processes, "slurm": run_slurm}
 
 def student_command(configs: str, student: int, out: Path, changed: Sequence[str]) -> list[str]:
     """The command line of one student."""
-    own = [f"--set+={change}" for change in changed]
+    own = [f"--overrides+={change}" for change in changed]
     module = [sys.executable, "-m", "multi_student_distill", "distill", configs]
     return [*module, "--student", str(student), "--out", str(out), *own]
 

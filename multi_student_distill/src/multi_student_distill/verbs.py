@@ -21,6 +21,7 @@ from .launch import Job, launch_all, student_command
 from .metrics import frechet_distance, precision_recall
 from .pairs import fingerprint, sample_pairs, write_pairs
 from .partitioned import PartitionedDataModule
+from .results import whole, write_json
 
 
 def checkpoints(every: int) -> str:
@@ -29,7 +30,14 @@ def checkpoints(every: int) -> str:
     return json.dumps({"class_path": "pytorch_lightning.callbacks.ModelCheckpoint", "init_args": own})
 
 
-def distill(configs: str, *, out: str, student: int = -1, every: int = 500, set: list[str] = []) -> int:  # noqa: B006
+def distill(
+    configs: str,
+    *,
+    out: str = "runs/multi_student_distill-students",
+    student: int = -1,
+    every: int = 500,
+    overrides: list[str] | None = None,
+) -> int:
     """Train one student, or all of a config, through one or more stages; goes on where it was stopped.
 
     Args:
@@ -37,20 +45,21 @@ def distill(configs: str, *, out: str, student: int = -1, every: int = 500, set:
         out: Folder for students and checkpoints.
         student: Which student; all side by side if left out.
         every: Steps between checkpoints.
-        set: Settings over the configs of all stages, as trainer.max_steps=100.
+        overrides: Settings over the configs of all stages, such as trainer.max_steps=100.
     """
     stages, previous = configs.split(","), ""
     for number, config in enumerate(stages):
         folder = Path(out) / f"{number}_{Path(config).stem}"
         own = "all" if student < 0 else str(student)
-        overrides = [f"--{change}" for change in set] + [f"--trainer.default_root_dir={folder / 'runs' / own}"]
-        overrides += ["--trainer.barebones=false", "--trainer.logger=false", "--trainer.enable_checkpointing=true"]
-        overrides += [f"--trainer.callbacks+={checkpoints(every)}"]
-        overrides += [f"--data.init_args.students=[{student}]"] * (student >= 0)
-        overrides += [f"--model.init_args.init={previous}"] * bool(previous)
+        changed = [f"--{change}" for change in overrides or ()]
+        changed += [f"--trainer.default_root_dir={folder / 'runs' / own}"]
+        changed += ["--trainer.barebones=false", "--trainer.logger=false", "--trainer.enable_checkpointing=true"]
+        changed += [f"--trainer.callbacks+={checkpoints(every)}"]
+        changed += [f"--data.init_args.students=[{student}]"] * (student >= 0)
+        changed += [f"--model.init_args.init={previous}"] * bool(previous)
         done = student_path(folder, max(student, 0)), folder / f"student_{max(student, 0)}"
         if not any(path.exists() for path in done):
-            train(Experiment([config], overrides), folder, folder / "runs" / own)
+            train(Experiment([config], changed), folder, folder / "runs" / own)
         previous = str(folder)
         print(f"students of {config}: {folder}")
     return 0
@@ -68,11 +77,11 @@ def train(experiment: Experiment, folder: Path, run: Path) -> None:
 def launch(
     configs: str,
     *,
-    out: str,
+    out: str = "runs/multi_student_distill-students",
     backend: str = "process",
     workers: int = 2,
     students: list[int] | None = None,
-    set: list[str] = [],  # noqa: B006
+    overrides: list[str] | None = None,
 ) -> int:
     """Train every student as a job of its own; one that fails does not stop the others.
 
@@ -82,12 +91,13 @@ def launch(
         backend: serial, process or slurm.
         workers: Jobs at a time, for process and slurm.
         students: Which students; all of the last config if left out.
-        set: Settings over all configs, as trainer.max_steps=100.
+        overrides: Settings over all configs, such as trainer.max_steps=100.
     """
-    data = Experiment([configs.split(",")[-1]], [f"--{change}" for change in set]).data
+    changed = list(overrides or ())
+    data = Experiment([configs.split(",")[-1]], [f"--{change}" for change in changed]).data
     chosen = list(range(data.parts)) if students is None else students
     folder = Path(out)
-    jobs = [Job(k, student_command(configs, k, folder, set), str(folder / "logs" / f"{k}.log")) for k in chosen]
+    jobs = [Job(k, student_command(configs, k, folder, changed), str(folder / "logs" / f"{k}.log")) for k in chosen]
     done = launch_all(jobs, backend, workers, folder / "manifest.json")
     for job in done:
         print(f"student {job.student}: {job.status} after {job.ended - job.started:.1f} s, {job.log}")
@@ -163,7 +173,7 @@ def evaluate(folder: str, *, config: str, samples: int = 5000, features: str = "
         "recall": recall,
     }
     if out:
-        Path(out).write_text(json.dumps(scores, indent=2) + "\n")
+        write_json(out, scores, indent=2)
     for name, value in scores.items():
         print(f"{name}: {value}")
     return 0
@@ -229,7 +239,7 @@ def bench(folder: str, *, config: str, teacher: str, batch: int = 64) -> int:
     return 0
 
 
-def export_pipeline(folder: str, *, config: str, out: str) -> int:
+def export_pipeline(folder: str, *, config: str, out: str = "runs/multi_student_distill-pipeline") -> int:
     """Write a diffusers pipeline of the students of a folder, with the router of a config's partition.
 
     Args:
@@ -250,7 +260,9 @@ def export_pipeline(folder: str, *, config: str, out: str) -> int:
     return 0
 
 
-def generate(pipeline: str = "", *, labels: list[int], out: str, seed: int = 0) -> int:
+def generate(
+    pipeline: str = "", *, labels: list[int], out: str = "runs/multi_student_distill-generate", seed: int = 0
+) -> int:
     """Images of labels from a saved pipeline, one file each.
 
     Args:
@@ -301,6 +313,7 @@ def embed(captions: str, *, model: str, out: str) -> int:
 
     quiet()
     found = pooled_embeddings(read_captions(captions), model)
-    save_file({"pooled": found.contiguous()}, out)
+    with whole(out) as temporary:
+        save_file({"pooled": found.contiguous()}, temporary)
     print(f"{len(found)} embeddings of {found.shape[1]}: {out}")
     return 0

@@ -11,7 +11,7 @@ from pytorch_lightning import LightningModule
 from . import study as measure
 from .cache import cached, load_state, save_state
 from .command import CommandLine
-from .configured import Configured, one_thread
+from .configured import Configured, one_thread, quiet
 from .study import StudySettings
 
 UNTRAINED = ("fits", "distances", "random")  # records that need no trained model
@@ -30,6 +30,7 @@ class Experiment(Configured):
     command_line = StudyCommandLine
 
     def __init__(self, configs: Sequence[str], overrides: Sequence[str] = ()):
+        quiet(".*no `validation_step`.*")
         super().__init__(configs, overrides)
         self.settings = self.section("study", StudySettings)
 

@@ -23,6 +23,7 @@ from .metrics import EdgeScores
 from .repair import repair_mesh
 from .representable import make_representable
 from .representable import weld as weld_vertices
+from .results import whole
 from .training import ConnectivityTraining
 
 
@@ -108,17 +109,15 @@ def fit_mesh_verb(
 
     result = fit_mesh(mesh, FitSettings(sizes, steps=steps, spectral=spectral, seed=seed), progress)
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.save(
-        {
-            "vertices": mesh.vertices,
-            "vectors": result.embedding.vectors(),
-            "sizes": [sizes.space, sizes.time, sizes.permutation, sizes.hole],
-            "tau": result.connectivity.tau.detach(),
-            "hole_bias": result.connectivity.hole_bias.detach(),
-        },
-        folder / "embedding.pt",
-    )
+    found = {
+        "vertices": mesh.vertices,
+        "vectors": result.embedding.vectors(),
+        "sizes": [sizes.space, sizes.time, sizes.permutation, sizes.hole],
+        "tau": result.connectivity.tau.detach(),
+        "hole_bias": result.connectivity.hole_bias.detach(),
+    }
+    with whole(folder / "embedding.pt") as temporary:
+        torch.save(found, temporary)
     write_polygons(folder / "decoded.obj", mesh.vertices, result.decoded.polygons())
     print(f"{'exact' if result.exact else 'NOT exact'} after {result.steps} steps: {folder}")
     return 0 if result.exact else 1
