@@ -17,6 +17,7 @@ from .configured import one_thread
 from .experiment import Cell, Experiment
 from .mesh import to_mesh
 from .pictures import save_contact_sheet, save_gif, tiles
+from .results import save_figure
 from .scenes import Scenes
 from .shapes import render_truth
 from .training import ATT3D
@@ -61,7 +62,7 @@ def demo(*, out: str = "runs/att3d", seed: int = 0, fast: bool = False, strict: 
         }
         write_assets(model, library.unseen, folder, settings.cells)
     for name, figure in drawn.items():
-        figure.savefig(folder / name)
+        save_figure(folder / name, figure)
     command = f"att3d demo --seed {seed}" + " --fast" * fast
     names = [*drawn, "turntable.gif"]
     write_claims(folder, "att3d", seed, time.perf_counter() - start, fast, command, claims, names)

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from .claims import Claim
+from .claims import Claim, mean_and_error
 
 IOU_GAP, IOU_GAP_ONE_SEED = 0.08, 0.05
 PSNR_GAPS = {40.0: 1.0, 96.0: 0.5}  # dB, by frames for each prompt
 UNSEEN_PRECISION = 0.75
-
-
-def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and its standard error, None with one value."""
-    array = np.asarray(values, dtype=float)
-    return float(array.mean()), float(array.std(ddof=1) / math.sqrt(len(array))) if len(array) > 1 else None
 
 
 def column(records: Sequence[dict], name: str) -> list:

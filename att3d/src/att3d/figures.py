@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from .evidence import by_seed, column, mean_and_error, rows
+from .claims import mean_and_error
+from .evidence import by_seed, column, rows
 from .pictures import tiles
 
 WIDTH, DPI = 6.4, 150

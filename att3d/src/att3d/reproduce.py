@@ -11,14 +11,14 @@ import numpy
 import torch
 
 from . import evidence, figures
-from .claims import Claim, claims_table
+from .claims import Claim, claims_table, mean_and_error
 from .configured import one_thread
 from .demo import grid_images, pairs_of, strips, trained_model
-from .evidence import column, mean_and_error, rows
+from .evidence import column, rows
 from .experiment import Cell, Experiment
 from .guidance.exact import ExactPrior
 from .guidance.pixel import PixelGuidance
-from .results import write_result
+from .results import save_figure, write_result
 from .shape_prior import ShapePrior
 from .tuning import between_prompts, finetune_records, interpolation_record
 
@@ -62,7 +62,7 @@ def rates(out: Path) -> None:
     records, table, best = swept(experiment, out / "cells", "rates")
     print("largest IoU at the rates", best)
     write(out, "rates", experiment, [], table=table, best=best)
-    figures.rates_figure(records).savefig(out / "rates.png")
+    save_figure(out / "rates.png", figures.rates_figure(records))
 
 
 def budgets(out: Path) -> None:
@@ -71,14 +71,14 @@ def budgets(out: Path) -> None:
     records = experiment.finish(experiment.cells(), cells, "budgets")
     claims = [*evidence.budget_claims(records), *evidence.unseen_claims(records)]
     write(out, "budgets", experiment, claims, table=budget_table(records), retrieval=accuracy(experiment, cells))
-    figures.budgets_figure(records).savefig(out / "budgets.png")
+    save_figure(out / "budgets.png", figures.budgets_figure(records))
     with one_thread():
         model, baseline = trained_model(experiment, cells), trained_model(experiment, cells, "per_prompt")
         library = experiment.data.library
         images = grid_images(model, baseline, library.prompts)
-        figures.grid_figure(*images, set(library.unseen)).savefig(out / "grid.png")
+        save_figure(out / "grid.png", figures.grid_figure(*images, set(library.unseen)))
         pairs = pairs_of(experiment.settings.pairs)
-        figures.strips_figure(strips(model, pairs)).savefig(out / "interpolation.png")
+        save_figure(out / "interpolation.png", figures.strips_figure(strips(model, pairs)))
     print(markdown(budget_table(records)))
 
 
@@ -132,7 +132,7 @@ def finetune(out: Path) -> None:
     curve = [{k: r[k] for k in ("start", "rate", "seed")} | {"psnr": [[n, float(numpy.mean(v))] for n, v in r["curve"]]}
              for r in records]  # fmt: skip
     write(out, "finetune", experiment, claims, sweep=sweep, curves=curve)
-    figures.finetune_figure(records).savefig(out / "finetune.png")
+    save_figure(out / "finetune.png", figures.finetune_figure(records))
 
 
 def interpolation(out: Path) -> None:
@@ -198,7 +198,7 @@ def scaling(out: Path) -> None:
                     row | {n: mean_and_error(evidence.by_seed(own, n)) for n in ("iou", "psnr", "r_precision")}
                 )
     write(out, "scaling", experiment, [], table=table)
-    figures.scaling_figure(records).savefig(out / "scaling.png")
+    save_figure(out / "scaling.png", figures.scaling_figure(records))
 
 
 def prior(out: Path) -> None:
@@ -224,7 +224,7 @@ def prior(out: Path) -> None:
     with one_thread():
         models = [experiment.cell(cell).trained(cells / "prior" / f"{cell.name}.pt") for cell in shown]
         library = experiment.data.library
-        figures.grid_figure(*grid_images(*models, library.prompts), set(library.unseen)).savefig(out / "prior.png")
+        save_figure(out / "prior.png", figures.grid_figure(*grid_images(*models, library.prompts), set(library.unseen)))
     print(markdown(budget_table(records)))
 
 

@@ -21,6 +21,7 @@ from .evidence import STRONG, accuracies, face_claims, toy_claims
 from .experiment import Experiment
 from .features import extract
 from .intervals import pooled
+from .results import save_figure
 from .sparse_logistic import SparseLogisticRegression
 from .study import Record, checkpoint_path, select
 from .toy import closed_forms, toy_result, toy_world, train_toy
@@ -78,7 +79,7 @@ def study_figures(
         "cam.png": cam_part(experiment, cells, seed),
     }
     for name, figure in drawn.items():
-        figure.savefig(folder / f"{prefix}{name}")
+        save_figure(folder / f"{prefix}{name}", figure)
     return [f"{prefix}{name}" for name in drawn]
 
 
@@ -109,7 +110,7 @@ def toy_part(experiment: Experiment, folder: Path):
     found = train_toy(experiment.toy, experiment.toy_trainer)
     world = toy_world(experiment.toy)
     references = {name: toy_result(W, world, experiment.toy) for name, W in closed_forms(world).items()}
-    figures.toy_figure(found, references).savefig(folder / "toy.png")
+    save_figure(folder / "toy.png", figures.toy_figure(found, references))
     return toy_claims(found), ["toy.png"]
 
 

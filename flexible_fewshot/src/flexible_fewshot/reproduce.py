@@ -26,7 +26,7 @@ from .evidence import (
 )
 from .experiment import Experiment
 from .intervals import over_episodes, pooled
-from .results import write_result
+from .results import save_figure, write_result
 from .study import Record
 from .toy import closed_forms, toy_result, toy_world, train_toy
 from .transferability import bin_of, equal_width_edges
@@ -78,7 +78,7 @@ def sweep(out: Path, _: str) -> None:
         for k, seed in enumerate(source[condition].study.seeds)
     }
     means = [float(np.mean([v for (c, _), v in scores.items() if c == condition])) for condition, _ in rhos]
-    figures.sweep_figure(records, rhos, means).savefig(out / "sweep.png")
+    save_figure(out / "sweep.png", figures.sweep_figure(records, rhos, means))
     gains, t_scores = {}, {}
     for method in ("SA", "UFTA"):
         measured = {r.condition for r in records if r.method == method}
@@ -88,7 +88,9 @@ def sweep(out: Path, _: str) -> None:
     edges = equal_width_edges(t_scores["UFTA"])
     bins = {m: binned(gains[m], t_scores[m], edges) for m in gains}
     counts = bins["UFTA"][1]
-    figures.bins_figure({m: found for m, (found, _) in bins.items()}, edges, counts).savefig(out / "sweep_t_score.png")
+    save_figure(
+        out / "sweep_t_score.png", figures.bins_figure({m: found for m, (found, _) in bins.items()}, edges, counts)
+    )
     claims = [*sweep_claims(records, rhos), *bin_claims(gains["UFTA"], bin_of(t_scores["UFTA"], edges))]
     content = {
         "mean_t_score": dict(zip([c for c, _ in rhos], means, strict=True)),
@@ -110,7 +112,7 @@ def toy(out: Path, _: str) -> None:
     named = {"30000 episodes": long, "control, one-hot": control, **references}
     named |= {f"5000 episodes, seed {seed}": found for seed, found in enumerate(short)}
     rows = {name: {"train": r.train, "test": r.test, "ratio": r.ratio} for name, r in named.items()}
-    figures.toy_figure(long, references).savefig(out / "toy.png")
+    save_figure(out / "toy.png", figures.toy_figure(long, references))
     claims = toy_claims(long)
     write_result(out / "toy.json", "flexible-fewshot reproduce toy", claims, PACKAGES, table=rows)
     print("| W | train attributes, % | test attributes, % | ratio of column norms |\n|---|---|---|---|")
@@ -124,7 +126,7 @@ def digits(out: Path, _: str) -> None:
     experiment = Experiment(["demo", "reproduce_digits"])
     records = experiment.records(out / "cells", "digits")
     finish(out, "digits", experiment, records, [], ["digits"])
-    figures.bars_figure(records, "digits").savefig(out / "digits_bars.png")
+    save_figure(out / "digits_bars.png", figures.bars_figure(records, "digits"))
 
 
 def omniglot(out: Path, data_dir: str) -> None:
@@ -132,11 +134,13 @@ def omniglot(out: Path, data_dir: str) -> None:
     experiment = Experiment(["demo", "reproduce_omniglot"], [f"--data.init_args.data_dir={data_dir}"])
     records = experiment.records(out / "cells", "omniglot")
     finish(out, "omniglot", experiment, records, [], ["omniglot"])
-    figures.bars_figure(records, "omniglot").savefig(out / "omniglot_bars.png")
+    save_figure(out / "omniglot_bars.png", figures.bars_figure(records, "omniglot"))
     data = experiment.cell("omniglot", experiment.study.seeds[0], "U").data
     frozen = data.episodes("test")
     shown = [next(i for i, c in enumerate(frozen.contexts) if len(c) == n) for n in (1, 2)]
-    figures.episodes_figure(data.pool("test"), frozen, [*shown, shown[-1] + 1]).savefig(out / "omniglot_episodes.png")
+    save_figure(
+        out / "omniglot_episodes.png", figures.episodes_figure(data.pool("test"), frozen, [*shown, shown[-1] + 1])
+    )
 
 
 EXPERIMENTS: dict[str, Callable[[Path, str], None]] = {

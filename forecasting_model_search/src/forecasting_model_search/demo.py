@@ -13,6 +13,7 @@ from . import figures
 from .claims import Claim, claims_table, exit_status, write_claims
 from .evidence import forecast_claims, live_claims, replay_claims, transfer_claims
 from .experiment import Experiment
+from .results import save_figure
 from .tables import forecast_table, replay_table
 
 
@@ -32,7 +33,7 @@ def demo(*, out: str = "runs/forecasting_model_search", seed: int = 0, fast: boo
     records = experiment.finish(folder / "cells", "hubs searched")
     drawn = all_figures(records, experiment)
     for name, figure in drawn.items():
-        figure.savefig(folder / name)
+        save_figure(folder / name, figure)
     claims = all_claims(records)
     command = f"forecasting-model-search demo --seed {seed}" + " --fast" * fast
     seconds = time.perf_counter() - start

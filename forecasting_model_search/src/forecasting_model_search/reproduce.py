@@ -9,7 +9,7 @@ from pathlib import Path
 from .claims import Claim, claims_table
 from .demo import all_claims, all_figures
 from .experiment import Experiment
-from .results import write_result
+from .results import save_figure, write_result
 from .tables import forecast_table, replay_table, tau_table
 
 ONLY = {"forecast": "forecast_seeds", "replay": "replay_seeds"}
@@ -94,7 +94,7 @@ def measure(out: Path, name: str, experiment: Experiment, command: str) -> None:
         tables |= {"replay": replay_table(records["replay"]), "tau": tau_table(records["replay"])}
     write(out, name, experiment, command, claims, records, tables)
     for file, figure in all_figures(records, experiment).items():
-        figure.savefig(out / f"{name}_{file}" if name != Path(file).stem else out / file)
+        save_figure(out / f"{name}_{file}" if name != Path(file).stem else out / file, figure)
     print("\n\n".join(tables.values()))
     print(claims_table(claims))
 

@@ -13,9 +13,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .claims import Claim
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .claims import Claim
 
 
 @contextmanager
@@ -36,6 +39,12 @@ def write_json(path: str | Path, content: Any, indent: int | None = None) -> Non
     text = json.dumps(content, indent=indent, separators=None if indent else (",", ":"), ensure_ascii=False)
     with whole(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def save_figure(path: str | Path, figure: Figure) -> None:
+    """As PNG."""
+    with whole(path) as temporary:
+        figure.savefig(temporary, format="png")
 
 
 def read_json(path: str | Path) -> Any:

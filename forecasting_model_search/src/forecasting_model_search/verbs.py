@@ -28,7 +28,7 @@ from .live import DigitsTask, race
 from .methods import ENCODERS, SurrogateSettings
 from .official_hub import write_hub
 from .replay import LABELS, ReplaySettings, make_searcher, replay
-from .results import whole
+from .results import save_figure, whole
 from .search import ForecastingModelSearch
 from .study import replay_record
 from .tables import replay_table
@@ -113,7 +113,7 @@ def replay_hub(
     print(replay_table(records, (10, 25, 50, budget) if budget > 50 else (budget // 2, budget)))
     if out:
         Path(out).mkdir(parents=True, exist_ok=True)
-        figures.regret_figure(records).savefig(Path(out) / "regret.png")
+        save_figure(Path(out) / "regret.png", figures.regret_figure(records))
     return 0
 
 
@@ -306,7 +306,7 @@ def report(runs_dir: str, *, config: str = "demo", out: str = "") -> int:
     folder = Path(out or runs_dir)
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in all_figures(records, experiment).items():
-        figure.savefig(folder / name)
+        save_figure(folder / name, figure)
     print(f"figures: {folder} ({time.perf_counter() - start:.0f} s)")
     return 0
 

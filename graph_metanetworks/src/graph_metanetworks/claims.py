@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import numpy as np
+
+from .results import write_json
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ def write_claims(
     claims: Sequence[Claim],
     figures: Sequence[str],
 ) -> Path:
-    """Write `out`/claims.json by way of a temporary file and return its path; figures are named relative to `out`."""
+    """Write `out`/claims.json and return its path; figures are named relative to `out`."""
     content = {
         "project": project,
         "seed": seed,
@@ -48,9 +50,7 @@ def write_claims(
         "figures": list(figures),
     }
     path = Path(out) / "claims.json"
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-    os.replace(temporary, path)
+    write_json(path, content, indent=2)
     return path
 
 
@@ -71,12 +71,22 @@ def exit_status(claims: Sequence[Claim], strict: bool) -> int:
     return int(strict and not all(claim.holds for claim in claims))
 
 
+def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and its standard error, None for a single value."""
+    array = np.asarray(values, dtype=float)
+    return float(array.mean()), float(array.std(ddof=1) / math.sqrt(len(array))) if len(array) > 1 else None
+
+
+def two_errors(measured: tuple[float, float | None]) -> tuple[float, float]:
+    """The mean less and plus two standard errors; infinitely far from it for a single value, by which nothing holds."""
+    mean, error = measured
+    return (mean - 2 * error, mean + 2 * error) if error is not None else (-math.inf, math.inf)
+
+
 def _as_json(claim: Claim) -> dict:
     """JSON has no infinity: what is not finite becomes text, and an absent standard error is left out."""
     fields = {k: v for k, v in asdict(claim).items() if k != "stderr" or (v is not None and math.isfinite(v))}
-    if isinstance(claim.measured, float) and not math.isfinite(claim.measured):
-        fields["measured"] = str(claim.measured)
-    return fields
+    return {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in fields.items()}
 
 
 def _short(value: float | str) -> str:

@@ -18,6 +18,7 @@ from .evidence import (
     permuted_outputs,
 )
 from .experiment import Experiment
+from .results import save_figure
 from .study import Record
 from .tables import accuracy_table
 from .zoo_data import family_graph
@@ -51,7 +52,7 @@ def demo(*, out: str = "runs/graph_metanetworks", seed: int = 0, fast: bool = Fa
         "graph.png": lambda: figures.graph_figure(family_graph("vit", 4)),
     }
     for name, draw in drawn.items():
-        draw().savefig(folder / name)
+        save_figure(folder / name, draw())
     command = f"graph-metanetworks demo --seed {seed}" + " --fast" * fast
     write_claims(folder, "graph_metanetworks", seed, time.perf_counter() - start, fast, command, claims, list(drawn))
     print(accuracy_table(records))

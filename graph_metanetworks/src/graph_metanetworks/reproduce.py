@@ -11,7 +11,7 @@ from .demo import all_claims, drawings
 from .evidence import certificate_claims, certificates, contrast_claims, permuted_outputs
 from .experiment import Experiment
 from .figures import graph_figure, invariance_figure
-from .results import write_result
+from .results import save_figure, write_result
 from .selection import best_trials, select_rates, selection_table
 from .study import Record
 from .tables import accuracy_table, errors_table
@@ -72,8 +72,8 @@ def symmetry(out: Path) -> None:
     outputs = permuted_outputs()
     spread = {name: float((output - output.mean(0)).abs().max()) for name, output in outputs.items()}
     claims = certificate_claims(found, spread)
-    invariance_figure(outputs).savefig(out / "invariance.png")
-    graph_figure(family_graph("vit", 4)).savefig(out / "graph.png")
+    save_figure(out / "invariance.png", invariance_figure(outputs))
+    save_figure(out / "graph.png", graph_figure(family_graph("vit", 4)))
     rows = [vars(certificate) for certificate in found]
     write_result(out / "symmetry.json", "graph-metanetworks reproduce symmetry", claims, seeds=[0], certificates=rows)
     print("| network | automorphisms, exact | closed form | paper's style |\n|---|---|---|---|")
@@ -104,7 +104,7 @@ def run(experiment: Experiment, section: str, name: str, out: Path, side: int) -
     if name == "mnist":  # the bound of its error is for digits
         claims = [claim for claim in claims if claim.id != "editing_mse"]
     for file, draw in drawings(records, side).items():
-        draw().savefig(out / (file if name == section else f"{name}_{file}"))
+        save_figure(out / (file if name == section else f"{name}_{file}"), draw())
     shown = table_of(records, section)
     numbers = [{k: v for k, v in vars(r).items() if k != "arrays"} for r in records]
     write_result(out / f"{name}.json", command_of(name), claims, seeds=experiment.settings.seeds, runs=numbers)

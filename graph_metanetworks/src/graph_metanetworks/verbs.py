@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .figures import graph_figure
 from .networks.families import FAMILIES
 from .parameter_graph import ParameterGraph
+from .results import save_figure
 from .tracing import build_parameter_graph
 from .zoo import Recipe
 from .zoo_files import cached_nets
@@ -69,7 +70,7 @@ def graph(
         if drawn.num_edges > DRAWABLE:
             raise ValueError(f"--out: a picture of {drawn.num_edges} edges shows nothing; at most {DRAWABLE} are drawn")
         Path(out).parent.mkdir(parents=True, exist_ok=True)
-        graph_figure(drawn).savefig(out)
+        save_figure(out, graph_figure(drawn))
         print(f"picture: {out}")
     return 0
 

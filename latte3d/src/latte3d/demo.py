@@ -15,6 +15,7 @@ from .evidence import Run
 from .experiment import Experiment
 from .gallery import crop_rows, gallery_rows, largest_change
 from .pipeline import Latte3DPipeline
+from .results import save_figure
 from .shapes import Shape
 from .study import CellResult
 
@@ -55,7 +56,7 @@ def demo(*, out: str = "runs/latte3d", seed: int = 0, fast: bool = False, strict
         }
         write_meshes(cells["surface"], one_of_each(shapes)[:4], folder)
     for name, figure in drawn.items():
-        figure.savefig(folder / name)
+        save_figure(folder / name, figure)
     command = f"latte3d demo --seed {seed}" + " --fast" * fast
     write_claims(folder, "latte3d", seed, time.perf_counter() - start, fast, command, claims, list(drawn))
     print(claims_table(claims, fast))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from .claims import Claim
+from .claims import Claim, mean_and_error
 from .study import CellResult
 
 OVER_CONSTANT = 0.03  # IoU by text alone, over the best constant shape's
@@ -26,12 +25,6 @@ class Run(NamedTuple):
     cells: dict[str, CellResult]
     constant: list[float]
     nearest: list[float]
-
-
-def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean over seeds and its standard error, None with one value."""
-    array = np.asarray(values, dtype=float)
-    return float(array.mean()), float(array.std(ddof=1) / math.sqrt(len(array))) if len(array) > 1 else None
 
 
 def score(run: Run, cell: str, name: str) -> float:

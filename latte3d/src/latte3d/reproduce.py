@@ -12,17 +12,17 @@ import torch
 
 from . import evidence, figures
 from .cameras import Cameras
-from .claims import Claim, claims_table
+from .claims import Claim, claims_table, mean_and_error
 from .configured import one_thread
 from .demo import COLUMNS, latency, one_of_each, patterned, run_of, seeded
-from .evidence import Run, mean_and_error, over_seeds
+from .evidence import Run, over_seeds
 from .experiment import Experiment
 from .gallery import crop_rows, gallery_rows
 from .judge import AttributeJudge, agreement, attributes_of
 from .judge_training import read_judge
 from .optimization import optimise
 from .pipeline import Latte3DPipeline
-from .results import write_result
+from .results import save_figure, write_result
 from .scores import CELLS, SIZE, VIEWS, held_out_prompts, hits
 from .study import CellResult
 
@@ -73,10 +73,10 @@ def arms(out: Path) -> None:
         gallery = figures.gallery_figure(gallery_rows(*both, one_of_each(shapes)), COLUMNS)
         details = crop_rows(*both, patterned(shapes)[:4])
     write(out, "arms", experiment, claims, table=arms_table(runs), curves=curves(runs), judge=ceiling)
-    gallery.savefig(out / "gallery.png")
-    figures.gallery_figure(details, ("truth", "stage 1", "stage 2"), 1.5).savefig(out / "detail.png")
-    figures.arms_figure(runs).savefig(out / "arms.png")
-    figures.curves_figure(runs).savefig(out / "curves.png")
+    save_figure(out / "gallery.png", gallery)
+    save_figure(out / "detail.png", figures.gallery_figure(details, ("truth", "stage 1", "stage 2"), 1.5))
+    save_figure(out / "arms.png", figures.arms_figure(runs))
+    save_figure(out / "curves.png", figures.curves_figure(runs))
     print(markdown(arms_table(runs)))
 
 
@@ -90,7 +90,7 @@ def alpha(out: Path) -> None:
         for weight in alphas
     ]  # fmt: skip
     write(out, "alpha", experiment, [evidence.alpha_claim(runs, alphas)], table=table)
-    figures.alpha_figure(runs, alphas).savefig(out / "alpha.png")
+    save_figure(out / "alpha.png", figures.alpha_figure(runs, alphas))
 
 
 def optimisation(out: Path) -> None:
@@ -107,7 +107,7 @@ def optimisation(out: Path) -> None:
     claims = [evidence.optimisation_claim(records), evidence.latency_claim(one_pass)]
     write(out, "optimisation", experiment, claims, records=records, one_pass=one_pass)
     step = mean_and_error([r["seconds"] for r in records])[0] / settings.optimised_steps
-    figures.latency_figure(one_pass, step, 600).savefig(out / "latency.png")
+    save_figure(out / "latency.png", figures.latency_figure(one_pass, step, 600))
 
 
 def optimised(cell: CellResult, prompt: str, judge: AttributeJudge, settings) -> dict[str, float]:

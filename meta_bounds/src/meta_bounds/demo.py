@@ -15,6 +15,7 @@ from .claims import Claim, claims_table, exit_status, write_claims
 from .evidence import closed_form_claim, learner_claims, theory_claims
 from .experiment import Experiment
 from .gradient_map import GradientMAP, PolynomialHierarchy
+from .results import save_figure
 from .study import Record
 from .sweep import TABLES, table
 from .theory import TheorySettings, polynomial_example
@@ -54,7 +55,7 @@ def demo(*, out: str = "runs/meta_bounds", seed: int = 0, fast: bool = False, st
 
 def theory_part(settings: TheorySettings, folder: Path) -> tuple[list[Claim], list[str]]:
     """All tables of the theory with their figures; their claims and the figures' names."""
-    figures.polynomial_figure(polynomial_example(settings)).savefig(folder / "polynomials.png")
+    save_figure(folder / "polynomials.png", figures.polynomial_figure(polynomial_example(settings)))
     names, tables = ["polynomials.png"], {}
     for name in tqdm(TABLES, desc="bounds and exact risks", unit="table"):
         tables[name], drawn = table(name, settings, folder)
@@ -85,5 +86,5 @@ def learners_part(records: list[Record], experiment: Experiment, folder: Path) -
     write_csv(folder / "learners.csv", [vars(record) for record in records])
     what = f"squared error, support noise {NOISE:g}"
     figure = figures.learners_figure(records, data.tasks, data.shots, NOISE, data.shots[1], what)
-    figure.savefig(folder / "learners.png")
+    save_figure(folder / "learners.png", figure)
     return "learners.png"

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .claims import Claim
+from .claims import Claim, mean_and_error, two_errors
 from .study import Record, mean_over_seeds, select
 from .theory import Row, least_squares_line
 
@@ -241,7 +241,7 @@ def learner_claims(
                 "decays in k",
                 decayed[0],
                 "above 2 by two standard errors",
-                decayed[0] - 2 * decayed[1] > 2,
+                two_errors(decayed)[0] > 2,
                 decayed[1],
             ),
             Claim(
@@ -251,7 +251,7 @@ def learner_claims(
                 "flat in M",
                 gained[0],
                 "below 0.5 by two standard errors",
-                gained[0] + 2 * gained[1] < 0.5,
+                two_errors(gained)[1] < 0.5,
                 gained[1],
             ),
         ]
@@ -263,9 +263,9 @@ def learner_claims(
             f"Training tasks matter when shots are few ({NAMES[baseline]} over {NAMES[learners[0]]} at k = {least} "
             f"and at k = {many})",
             None,
-            f"{few[0]:.3g} ± {few[1]:.2g} · {enough[0]:.3g} ± {enough[1]:.2g}",
+            f"{with_error(few)} · {with_error(enough)}",
             "first above 1 by two standard errors, second half of it at most",
-            few[0] - 2 * few[1] > 1 and enough[0] <= few[0] / 2,
+            two_errors(few)[0] > 1 and enough[0] <= few[0] / 2,
         ),
     ]
 
@@ -274,7 +274,7 @@ def closed_form_claim(records: Sequence[Record], tasks: Sequence[int], shots: Se
     """The hierarchical model against MAML where it has tasks enough to learn its covariance."""
     cells = [{"tasks": M, "shots": k, "noise": noise} for M in sorted(tasks)[1:] for k in shots]
     ratios = [by_seed(records, learner="maml", **c) / by_seed(records, learner="basis_map", **c) for c in cells]
-    smallest, error = min(mean_and_error(ratio) for ratio in ratios)
+    smallest, error = min((mean_and_error(ratio) for ratio in ratios), key=lambda measured: measured[0])
     return Claim(
         "hierarchy-beats-maml",
         "The hierarchical model on 20 bumps beats MAML at every k and all M but the smallest (MAML's error over its "
@@ -282,7 +282,7 @@ def closed_form_claim(records: Sequence[Record], tasks: Sequence[int], shots: Se
         None,
         smallest,
         "above 1 by two standard errors",
-        smallest - 2 * error > 1,
+        two_errors((smallest, error))[0] > 1,
         error,
     )
 
@@ -292,10 +292,10 @@ def by_seed(records: Sequence[Record], **wanted) -> np.ndarray:
     return np.array([record.error for record in sorted(select(records, **wanted), key=lambda record: record.seed)])
 
 
-def mean_and_error(values: np.ndarray) -> tuple[float, float]:
-    """Mean and standard error over seeds; nan for a single seed, so that nothing holds by it."""
-    spread = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return float(values.mean()), float(spread)
+def with_error(measured: tuple[float, float | None]) -> str:
+    """Mean ± standard error."""
+    mean, error = measured
+    return f"{mean:.3g}" if error is None else f"{mean:.3g} ± {error:.2g}"
 
 
 def noise_study_claims(records: Sequence[Record], shots: Sequence[int]) -> list[Claim]:
@@ -312,7 +312,7 @@ def noise_study_claims(records: Sequence[Record], shots: Sequence[int]) -> list[
     order = [at(20, few, clean), at(20, many, clean), at(200, many, clean)]
     seeds = [by_seed(records, samples=n, shots=k, noise=clean) for n, k in ((20, few), (20, many), (200, many))]
     steps = [mean_and_error(before - after) for before, after in pairwise(seeds)]  # the same seed in both
-    shown = ", ".join(f"{step:.2g} ± {error:.1g}" for step, error in steps)
+    shown = ", ".join(map(with_error, steps))
     total = at(20, few, loud)[0] + loud**2
     return [
         Claim(
@@ -329,7 +329,7 @@ def noise_study_claims(records: Sequence[Record], shots: Sequence[int]) -> list[
             ".020 · .015 · .0097 (Fig. 3)",
             " · ".join(f"{error:.3g} ± {stderr:.1g}" for error, stderr in order),
             f"both steps above 0 by 2 standard errors over seeds ({shown})",
-            all(step - 2 * error > 0 for step, error in steps),
+            all(two_errors(step)[0] > 0 for step in steps),
         ),
         Claim(
             "noise-floor",

@@ -13,7 +13,7 @@ from .configured import quiet
 from .demo import NOISE, gradient_map_distance, sinusoid_claims
 from .evidence import NAMES, learner_claims, noise_study_claims, theory_claims
 from .experiment import Experiment
-from .results import write_result
+from .results import save_figure, write_result
 from .study import Record, mean_over_seeds, select
 from .sweep import TABLES, table
 from .tables import diabetes_tasks
@@ -49,7 +49,7 @@ def reproduce(
 def theory(out: Path, _: str) -> None:
     """Figures 1 and 2 and the bounds with 400 designs; the claims again for five seeds of 100."""
     settings = TheorySettings(designs=400, draws=100_000, instances=2000)
-    figures.polynomial_figure(polynomial_example(settings)).savefig(out / "polynomials.png")
+    save_figure(out / "polynomials.png", figures.polynomial_figure(polynomial_example(settings)))
     tables = {name: table(name, settings, out)[0] for name in TABLES}
     claims = theory_claims(tables, gradient_map_distance(0))
     by_seed = {}
@@ -87,7 +87,7 @@ def noise(out: Path, _: str) -> None:
         records += experiment.records(out / "learners" / f"noise-n{samples}", f"novel noise, n = {samples}")
     shots = experiment.data.shots
     claims = noise_study_claims(records, shots)
-    figures.novel_noise_figure(records, "maml", shots).savefig(out / "novel_noise.png")
+    save_figure(out / "novel_noise.png", figures.novel_noise_figure(records, "maml", shots))
     rows = means(records, ("samples", "shots", "noise"))
     write_csv(out / "novel_noise.csv", rows)
     write_result(
@@ -156,7 +156,7 @@ def finish_study(
     command = f"meta-bounds reproduce {name}" + " --data_dir DIR" * (name == "omniglot")
     write_result(out / f"{name}.json", command, claims, seeds=list(dict.fromkeys(data.seeds)), table=rows)
     middle = data.shots[1]
-    figures.learners_figure(records, data.tasks, data.shots, at_noise, middle, what).savefig(out / f"{name}.png")
+    save_figure(out / f"{name}.png", figures.learners_figure(records, data.tasks, data.shots, at_noise, middle, what))
     print(markdown(records, data.tasks, data.shots, at_noise))
     print(claims_table(claims))
 

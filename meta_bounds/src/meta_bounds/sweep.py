@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from . import figures, theory
+from .results import save_figure
 from .theory import Row, TheorySettings
 from .tidy import write_csv
 
@@ -52,5 +53,5 @@ def table(name: str, settings: TheorySettings, folder: Path) -> tuple[list[Row],
     write_csv(folder / f"{name}.csv", rows)
     if draw is None:
         return rows, []
-    draw(rows).savefig(folder / f"{name}.png")
+    save_figure(folder / f"{name}.png", draw(rows))
     return rows, [f"{name}.png"]

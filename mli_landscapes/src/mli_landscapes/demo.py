@@ -23,6 +23,7 @@ from .evidence import (
 )
 from .experiment import Experiment
 from .fitted import theorem_check
+from .results import save_figure
 from .study import RunRecord
 from .tables import converged, logistic_fit, markdown, table
 
@@ -72,7 +73,7 @@ def demo(*, out: str = "runs/mli_landscapes", seed: int = 0, fast: bool = False,
         "theorem1.png": lambda: figures.theorem_figure(theorem),
     }
     for name, draw in drawn.items():
-        draw().savefig(folder / name)
+        save_figure(folder / name, draw())
     command = f"mli-landscapes demo --seed {seed}" + " --fast" * fast
     write_claims(folder, "mli_landscapes", seed, time.perf_counter() - start, fast, command, claims, list(drawn))
     print(grid_table(records, settings))

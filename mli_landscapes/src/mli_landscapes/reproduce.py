@@ -24,7 +24,7 @@ from .evidence import (
 )
 from .experiment import Experiment
 from .fitted import theorem_check
-from .results import rounded, write_result
+from .results import rounded, save_figure, write_result
 from .study import RunRecord, StudySettings
 from .tables import converged, logistic_fit, markdown, table
 
@@ -76,10 +76,10 @@ def digits(experiment: Experiment, out: Path) -> None:
     ]
     write(out, "digits", experiment, records, claims)
     grid_figures(out, "digits", records, settings)
-    figures.outward_figure(records).savefig(out / "digits_outward.png")
-    figures.optima_figure(curves).savefig(out / "digits_optima.png")
-    figures.plane_figure(slice_).savefig(out / "digits_plane.png")
-    figures.theorem_figure(theorem).savefig(out / "digits_theorem1.png")
+    save_figure(out / "digits_outward.png", figures.outward_figure(records))
+    save_figure(out / "digits_optima.png", figures.optima_figure(curves))
+    save_figure(out / "digits_plane.png", figures.plane_figure(slice_))
+    save_figure(out / "digits_theorem1.png", figures.theorem_figure(theorem))
 
 
 def mnist(experiment: Experiment, out: Path) -> None:
@@ -94,7 +94,7 @@ def cifar(experiment: Experiment, out: Path) -> None:
     settings = experiment.settings
     records = experiment.study(out / "cells" / "cifar", "cifar")
     write(out, "cifar", experiment, records, variant_claims(records, settings))
-    figures.variants_figure(records, settings.converged, settings.delta).savefig(out / "cifar_curves.png")
+    save_figure(out / "cifar_curves.png", figures.variants_figure(records, settings.converged, settings.delta))
 
 
 def mechanisms(experiment: Experiment, out: Path) -> None:
@@ -102,8 +102,8 @@ def mechanisms(experiment: Experiment, out: Path) -> None:
     settings = experiment.settings
     records = experiment.study(out / "cells" / "mechanisms", "mechanisms")
     write(out, "mechanisms", experiment, records, grafting_claims(records, settings))
-    figures.mechanisms_figure(table(records, settings.converged, settings.delta), records).savefig(
-        out / "mechanisms.png"
+    save_figure(
+        out / "mechanisms.png", figures.mechanisms_figure(table(records, settings.converged, settings.delta), records)
     )
 
 
@@ -120,9 +120,9 @@ def grid_figures(out: Path, name: str, records: Sequence[RunRecord], settings: S
     rows = table(of_cells(records, *GRID), settings.converged, settings.delta)
     counted = converged(of_cells(records, *GRID), settings.converged)
     fit = logistic_fit(counted, settings.delta)
-    figures.curves_figure(records, GRID, settings.converged, settings.delta).savefig(out / f"{name}_curves.png")
-    figures.heatmap_figure(rows, FAMILIES).savefig(out / f"{name}_rates.png")
-    figures.distance_figure(counted, GRID, settings.delta, fit).savefig(out / f"{name}_distance.png")
+    save_figure(out / f"{name}_curves.png", figures.curves_figure(records, GRID, settings.converged, settings.delta))
+    save_figure(out / f"{name}_rates.png", figures.heatmap_figure(rows, FAMILIES))
+    save_figure(out / f"{name}_distance.png", figures.distance_figure(counted, GRID, settings.delta, fit))
 
 
 def write(out: Path, name: str, experiment: Experiment, records: Sequence[RunRecord], claims: Sequence[Claim]) -> None:

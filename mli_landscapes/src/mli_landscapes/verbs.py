@@ -20,7 +20,7 @@ from .interpolation import interpolate as interpolate_networks
 from .monotonicity import min_delta
 from .plane import grid_around, loss_plane
 from .plane import plane as plane_through
-from .results import write_json
+from .results import save_figure, write_json
 from .states import parameters_of
 from .study import RunRecord, StudySettings
 from .tables import markdown
@@ -72,7 +72,7 @@ def interpolate(
     folder = Path(out)
     write_curve(folder / "mli.json", result, weight_distance(first, last))
     title = f"min Δ = {float(result.min_delta):.3g}, relative weight distance {weight_distance(first, last):.3g}"
-    figures.line_figure(result.alphas, result.values, result.held_out, title).savefig(folder / "mli.png")
+    save_figure(folder / "mli.png", figures.line_figure(result.alphas, result.values, result.held_out, title))
     print(f"loss {float(result.values[0]):.4g} -> {float(result.values[-1]):.4g}")
     print(f"min delta {float(result.min_delta):.4g}, held-out {float(min_delta(result.held_out)):.4g}")
     print(f"barrier {float(result.barrier):.4g}")
@@ -117,7 +117,7 @@ def plane(
     content = {"x": x.tolist(), "y": y.tolist(), "losses": losses.tolist(), "corners": places.tolist()}
     write_json(folder / "plane.json", content)
     names = ("start of C" if a == "initial" else "A", "B", "C")
-    figures.plane_figure(Slice(x, y, losses, places), names).savefig(folder / "plane.png")
+    save_figure(folder / "plane.png", figures.plane_figure(Slice(x, y, losses, places), names))
     print(f"plane.json and plane.png: {folder}")
     return 0
 

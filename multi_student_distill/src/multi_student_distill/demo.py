@@ -17,6 +17,7 @@ from .denoisers import load_denoiser, student_path
 from .edm import edm_sampler
 from .evidence import cost_claim, digit_claims, speed_claims, toy_claims
 from .experiment import Experiment
+from .results import save_figure
 from .step_noise import StepNoise
 from .study import seeds_of
 
@@ -56,7 +57,7 @@ def demo(*, out: str = "runs/multi_student_distill", seed: int = 0, fast: bool =
         }
     claims = [*toy_claims(toys), *digit_claims(digits), cost_claim(digits), *speed_claims(speed)]
     for name, figure in drawn.items():
-        figure.savefig(folder / name)
+        save_figure(folder / name, figure)
     command = f"multi-student-distill demo --seed {seed}" + " --fast" * fast
     seconds = time.perf_counter() - start
     write_claims(folder, "multi_student_distill", seed, seconds, fast, command, claims, list(drawn))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
-from .claims import Claim
+from .claims import Claim, mean_and_error
 
 FEWER = 0.75  # several students' distance, as a share of one's
 TSM_SHARE = 0.8
@@ -27,12 +26,6 @@ def paired(records: Sequence[dict], cells: tuple[str, str], name: str) -> tuple[
     seeds = set.intersection(*({r["seed"] for r in records if r["cell"] == cell} for cell in cells))
     both = [r for r in records if r["seed"] in seeds]
     return values(both, cells[0], name), values(both, cells[1], name)
-
-
-def mean_and_error(numbers: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and its standard error; None with one value."""
-    array = np.asarray(numbers, dtype=float)
-    return float(array.mean()), float(array.std(ddof=1) / math.sqrt(len(array))) if len(array) > 1 else None
 
 
 def ratio_claim(

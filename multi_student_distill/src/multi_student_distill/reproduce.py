@@ -22,7 +22,7 @@ from .evidence import (
 )
 from .experiment import Experiment
 from .measure import teacher_record
-from .results import rounded, write_result
+from .results import rounded, save_figure, write_result
 
 DIGITS = {
     "digits_k1": "1 small student",
@@ -86,19 +86,17 @@ def digits(out: Path, _: str) -> None:
         "small, equal compute": {1: "digits_k1", 2: "digits_k2_equal", 5: "digits_k5_equal"},
         "teacher's size": {1: "same_k1", 2: "same_k2"},
     }
-    figures.grid_figure(rows).savefig(out / "samples.png")
-    figures.compared_figure(found, DIGITS, "fd", FD).savefig(out / "digits.png")
-    figures.compared_figure(found, NO_PAIRS, "fd", FD).savefig(out / "no_pairs.png")
-    figures.students_figure(found, lines, "fd", FD).savefig(out / "students.png")
-    figures.per_student_figure(found, {c: DIGITS[c] for c in ("digits_k5", "digits_k5_random")}).savefig(
-        out / "per_student.png"
-    )
-    figures.curves_figure(
-        found, {c: DIGITS[c] for c in ("digits_k1", "digits_k2", "digits_k5")}, "tsm", "loss", "TSM loss"
-    ).savefig(out / "tsm.png")
+    save_figure(out / "samples.png", figures.grid_figure(rows))
+    save_figure(out / "digits.png", figures.compared_figure(found, DIGITS, "fd", FD))
+    save_figure(out / "no_pairs.png", figures.compared_figure(found, NO_PAIRS, "fd", FD))
+    save_figure(out / "students.png", figures.students_figure(found, lines, "fd", FD))
+    chance = {c: DIGITS[c] for c in ("digits_k5", "digits_k5_random")}
+    save_figure(out / "per_student.png", figures.per_student_figure(found, chance))
+    fewer = {c: DIGITS[c] for c in ("digits_k1", "digits_k2", "digits_k5")}
+    save_figure(out / "tsm.png", figures.curves_figure(found, fewer, "tsm", "loss", "TSM loss"))
     points = [("teacher, Heun-18", speed["digits_k1"]["teacher_ms"], of_teacher["fd"])]
     points += [(DIGITS[c], s["routed_ms"], float(values(found, c, "fd").mean())) for c, s in speed.items()]
-    figures.quality_latency_figure(points, FD).savefig(out / "latency.png")
+    save_figure(out / "latency.png", figures.quality_latency_figure(points, FD))
 
 
 def same_size_speed(speed: dict[str, dict]) -> list[Claim]:
@@ -126,13 +124,13 @@ def toy(out: Path, _: str) -> None:
     matched = [r for r in found if r["cell"].startswith("toy_k") and not r["cell"].endswith("equal")]
     claims = [*toy_claims(matched), *consistency_claims(found)]
     write(out, "toy", experiment, claims, table(found, ("energy", "histogram")), data=found[0]["histogram_of_data"])
-    figures.densities_figure(panels).savefig(out / "densities.png")
+    save_figure(out / "densities.png", figures.densities_figure(panels))
     lines = {
         "distribution matching": {k: f"toy_k{k}" for k in (1, 2, 4, 8)},
         "equal compute": {1: "toy_k1", 8: "toy_k8_equal"},
         "consistency distillation": {1: "cd_k1", 8: "cd_k8"},
     }
-    figures.students_figure(found, lines, "energy", ENERGY).savefig(out / "toy.png")
+    save_figure(out / "toy.png", figures.students_figure(found, lines, "energy", ENERGY))
 
 
 def pairs(out: Path, _: str) -> None:
@@ -147,7 +145,7 @@ def pairs(out: Path, _: str) -> None:
         kind, count, weight = cell.split("_")[1:]
         lines.setdefault(f"{'all pairs' if kind == 'shared' else 'own pairs'}, λ = {weight}", {})[int(count)] = cell
     write(out, "pairs", experiment, [], table(found, ("fd", "cfd", "recall")))
-    figures.sweep_figure(found, lines, FD).savefig(out / "pairs.png")
+    save_figure(out / "pairs.png", figures.sweep_figure(found, lines, FD))
 
 
 def cifar(out: Path, path: str) -> None:

@@ -12,6 +12,7 @@ from .claims import claims_table, exit_status, write_claims
 from .evidence import SGD, digits_claims, last, scaling_claims, sklearn_components, subspace_only
 from .experiment import Experiment
 from .recorder import Record
+from .results import save_figure
 from .sweep import SweepSettings, best_rate, budget, records_of
 
 ORDER = ("uniform", "nonuniform", "nested", "rag", "rag_balanced", "gha", "eigengame")
@@ -98,7 +99,7 @@ def save_figures(
         "digits.png": lambda: figures.decoder_figure(decoders, digits.data.image_shape),
     }
     for name, draw in drawn.items():
-        draw().savefig(folder / name)
+        save_figure(folder / name, draw())
     return list(drawn)
 
 

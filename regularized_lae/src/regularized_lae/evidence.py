@@ -13,7 +13,7 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from .claims import Claim
+from .claims import Claim, mean_and_error
 from .data import PrincipalData
 from .figures import NAMES, conditions, shrinking_spectrum
 from .metrics import haar_alignment
@@ -256,12 +256,6 @@ def steps(best: Best | None, records: Sequence[Record]) -> str:
 def last(curve: Sequence[float]) -> float:
     """The end of a curve; nothing was measured where the run diverged at once."""
     return curve[-1] if curve else math.inf
-
-
-def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and standard error over seeds (None for one seed)."""
-    tensor = torch.tensor(values, dtype=torch.float64)
-    return float(tensor.mean()), float(tensor.std() / math.sqrt(len(values))) if len(values) > 1 else None
 
 
 def smallest_cosine(decoder: Tensor, components: Tensor) -> float:

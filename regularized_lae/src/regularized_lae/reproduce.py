@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 
 from . import figures
-from .claims import Claim, claims_table
+from .claims import Claim, claims_table, mean_and_error
 from .demo import best_runs
-from .evidence import mean_and_error, scaling_claims, subspace_only
+from .evidence import scaling_claims, subspace_only
 from .experiment import Experiment
 from .metrics import haar_alignment
 from .recorder import Record
-from .results import write_result
+from .results import save_figure, write_result
 from .sweep import best_rate, budget, records_of
 
 ORDER = ("uniform", "nonuniform", "nested", "nested_sampled", "vae", "rag", "rag_balanced", "gha", "eigengame")
@@ -72,13 +72,12 @@ def write_sweep(out: Path, name: str, configs: Sequence[str], command: str) -> N
     if len(settings.thresholds) == 3:
         claims = [subspace_only(records, [k for k in settings.latents if k >= 5]), *scaling_claims(records, settings)]
     write(out, name, command, experiment, rows(records, settings, methods), claims)
-    figures.steps_figure(
-        records, list(settings.latents), [m for m in methods if m in figures.MARKERS], middle, budget(records)
-    ).savefig(out / f"{name}_steps.png")
+    drawn = [m for m in methods if m in figures.MARKERS]
+    steps = figures.steps_figure(records, list(settings.latents), drawn, middle, budget(records))
+    save_figure(out / f"{name}_steps.png", steps)
     lae = [m for m in methods if m not in settings.references]
-    figures.curves_figure(best_runs(records, max(settings.latents), settings.thresholds, lae)).savefig(
-        out / f"{name}_curves.png"
-    )
+    best = best_runs(records, max(settings.latents), settings.thresholds, lae)
+    save_figure(out / f"{name}_curves.png", figures.curves_figure(best))
     print(markdown(records, settings, methods))
     print(claims_table(claims))
 
@@ -97,14 +96,15 @@ def mnist(out: Path, data_dir: str) -> None:
     ends = final_states(records, methods, experiment)
     table = rows(records, settings, methods)
     write(out, "mnist", "regularized-lae reproduce mnist --data_dir DIR", experiment, table, [], ends=ends)
-    figures.protocol_figure(records, methods, haar_alignment(settings.latents[0])).savefig(out / "mnist_curves.png")
+    curves = figures.protocol_figure(records, methods, haar_alignment(settings.latents[0]))
+    save_figure(out / "mnist_curves.png", curves)
     decoders = {
         figures.NAMES[m]: run.decoder[:, :10]
         for m, run in closest_runs(records, methods).items()
         if m not in settings.references
     }
     decoders["principal axes"] = experiment.data.truth.axes[:, :10]
-    figures.decoder_figure(decoders, experiment.data.image_shape).savefig(out / "mnist_decoders.png", dpi=100)
+    save_figure(out / "mnist_decoders.png", figures.decoder_figure(decoders, experiment.data.image_shape))
     print(markdown(records, settings, methods))
     print(
         "\n| method | optimizer | rate | steps | axis alignment | subspace distance | held-out error |\n"

@@ -29,6 +29,7 @@ from .experiment import Experiment
 from .files import write_polygons
 from .halfedge import HalfedgeMesh
 from .repair import repair_mesh
+from .results import save_figure
 from .study import punctured
 from .training import ConnectivityTraining
 
@@ -62,7 +63,7 @@ def demo(*, out: str = "runs/spacemesh", seed: int = 0, fast: bool = False, stri
         write_examples(model, experiment.data, folder / "meshes")
     claims = all_claims(records, experiment)
     for name, figure in drawn.items():
-        figure.savefig(folder / name)
+        save_figure(folder / name, figure)
     command = f"spacemesh demo --seed {seed}" + " --fast" * fast
     write_claims(folder, "spacemesh", seed, time.perf_counter() - start, fast, command, claims, list(drawn))
     print(claims_table(claims, fast))

@@ -7,15 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .claims import Claim
+from .claims import Claim, mean_and_error, two_errors
 
 EDGE_F1, OVER_ORACLE = 0.95, 0.05  # targets of learned connectivity
-
-
-def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and its standard error, NaN with one value."""
-    array = np.asarray(values, dtype=float)
-    return float(array.mean()), float(array.std(ddof=1) / math.sqrt(len(array))) if len(array) > 1 else math.nan
 
 
 def share(values: Sequence[bool]) -> str:
@@ -88,7 +82,7 @@ def distance_claims(records: Sequence[dict], dims: int) -> list[Claim]:
             "spacetime beats Euclidean (its argument; no number)",
             shown,
             "spacetime 1, above each other by two standard errors, every method at its best rate",
-            min(ours) == 1.0 and all(gap - 2 * error > 0 for gap, error in gaps.values()),
+            min(ours) == 1.0 and all(two_errors(gap)[0] > 0 for gap in gaps.values()),
         ),
         Claim(
             "regular",
@@ -150,7 +144,7 @@ def learned_claims(records: Sequence[dict]) -> list[Claim]:
             "holes and non-manifold edges (users of such decoders)",
             share(cliques),
             "some, and a lower face F1",
-            any(cliques) and theirs[0] + 2 * theirs[1] < ours[0],
+            any(cliques) and two_errors(theirs)[1] < ours[0],
         ),
     ]
     soup, hulls = [r["soup_shared"] > 0 for r in records], [r for r in records if r["family"] == "hulls"]
@@ -189,7 +183,7 @@ def repair_claims(records: Sequence[dict]) -> list[Claim]:
             None,
             gain,
             "above 0 by two standard errors",
-            gain - 2 * gain_error > 0,
+            two_errors((gain, gain_error))[0] > 0,
             gain_error,
         ),
     ]
@@ -225,7 +219,7 @@ def seeds_claims(of_seed: Sequence[Sequence[dict]]) -> list[Claim]:
             None,
             gain,
             f"at least {OVER_ORACLE} by two standard errors",
-            gain - 2 * gain_error >= OVER_ORACLE,
+            two_errors((gain, gain_error))[0] >= OVER_ORACLE,
             gain_error,
         ),
     ]

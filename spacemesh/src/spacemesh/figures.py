@@ -10,7 +10,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .evidence import best_rate, column, mean_and_error
+from .claims import mean_and_error
+from .evidence import best_rate, column
 from .render import BAD, FACE, NEW, draw_mesh, draw_points, view
 from .shapes import SHAPES
 
@@ -100,7 +101,7 @@ def scores_figure(records: Sequence[dict]) -> Figure:
             stats = [mean_and_error([r[name] for r in records if r["family"] == f]) for f in families]
             at = np.arange(len(families)) + (number - (len(shown) - 1) / 2) * width
             means, errors = np.array(stats).T
-            axes.bar(at, means, width, yerr=np.nan_to_num(errors), color=colours[label], label=label, capsize=2)
+            axes.bar(at, means, width, yerr=np.nan_to_num(np.array(errors, dtype=float)), color=colours[label], label=label, capsize=2)
         axes.set_xticks(range(len(families)), [f.replace(" ", "\n") for f in families], fontsize=8)
     left.set(ylabel="F1 on unseen meshes", title="edges", ylim=(0, 1.02))
     right.set_title("faces")

@@ -28,7 +28,7 @@ from .evidence import (
 from .experiment import Experiment
 from .files import read_mesh
 from .fit import FitSettings, fit_mesh
-from .results import write_result
+from .results import save_figure, write_result
 
 
 def reproduce(experiment: str = "all", *, out: str = "runs/spacemesh-reproduce", meshes_dir: str = "") -> int:
@@ -61,8 +61,8 @@ def fit(out: Path, _: str) -> None:
     ]
     table = [{k: v for k, v in r.items() if k not in ("history", "decoded")} for r in fits]
     write(out, "fit", experiment, claims, fits=table, distances=[drop(r, "curve") for r in distances])
-    figures.fits_figure(fits).savefig(out / "fits.png")
-    figures.distances_figure(distances, experiment.settings.dims).savefig(out / "distances.png")
+    save_figure(out / "fits.png", figures.fits_figure(fits))
+    save_figure(out / "distances.png", figures.distances_figure(distances, experiment.settings.dims))
 
 
 def learn(out: Path, _: str) -> None:
@@ -83,12 +83,12 @@ def learn(out: Path, _: str) -> None:
     ]
     table = rows_by_family(learned + [record for records in wide for record in records])
     write(out, "learn", experiment, claims, by_family=table)
-    figures.scores_figure(learned + [record for records in wide for record in records]).savefig(out / "scores.png")
+    save_figure(out / "scores.png", figures.scores_figure(learned + [record for records in wide for record in records]))
     first = experiment.cell("connectivity_0")
     with one_thread():
         model = first.trained(cells / "connectivity_0.pt")
-        figures.learned_figure(learned_rows(model, first.data)).savefig(out / "learned.png")
-        figures.repairs_figure(repair_rows(model, first.data.meshes("test"))).savefig(out / "repair.png")
+        save_figure(out / "learned.png", figures.learned_figure(learned_rows(model, first.data)))
+        save_figure(out / "repair.png", figures.repairs_figure(repair_rows(model, first.data.meshes("test"))))
     print(markdown(table))
 
 
@@ -121,7 +121,7 @@ def generate(out: Path, _: str) -> None:
     )
     kept = [drop(r, "positions", "polygons", "true_positions", "true_polygons") for r in records]
     write(out, "generate", experiment, generated_claims(records), generated=kept)
-    figures.generated_figure(records).savefig(out / "generated.png")
+    save_figure(out / "generated.png", figures.generated_figure(records))
 
 
 def collection(out: Path, _: str) -> None:
