@@ -146,6 +146,8 @@ class SimCLR(Representation):
         hidden, projection, head_layers: sizes of MLP1.
         batchnorm: whether MLP1 has batch norm.
         jitter, hue, grey: strengths of colour augmentation.
+    Raises:
+        ValueError: no such variant.
     """
 
     def __init__(

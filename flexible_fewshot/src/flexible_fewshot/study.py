@@ -95,22 +95,34 @@ class StudySettings:
 
 
 def finish(experiment: Experiment, condition: str, seed: int, method: str, out: Path) -> list[Record]:
-    """Train and judge one method, or read what an equal run left in `out`."""
-    study = experiment.study
+    """Train and judge one method, or read what an equal run left in `out`.
+
+    Records whose checkpoint is gone are made again with it: methods that start from it need the file.
+
+    Raises:
+        FileNotFoundError: the checkpoint of the method that this one starts from is missing.
+    """
+    study = experiment.settings
     own = study.methods[method]
     parent = checkpoint_path(out, condition, seed, own["after"]) if own.get("after") else None
+    if parent and not parent.is_file():
+        raise FileNotFoundError(f"{parent}: no such file; {method} starts from it, so {own['after']} comes first")
     cell = experiment.cell(condition, seed, method, parent)
     known = fingerprint(cell, study, own, parent)
+    records, weights = records_path(out, condition, seed, method), checkpoint_path(out, condition, seed, method)
+    featureless = own.get("features") == "attributes"
+    if not featureless and not weights.is_file():
+        records.unlink(missing_ok=True)
 
     def make() -> list[dict]:
         start = time.perf_counter()
-        if own.get("features") == "attributes":
+        if featureless:
             judged = judge_attributes(cell, study)
         else:
             trainer = cell.trainer()
             if trainer.max_steps != 0:
                 trainer.fit(cell.model, datamodule=cell.data)
-            save_checkpoint(cell.model, checkpoint_path(out, condition, seed, method))
+            save_checkpoint(cell.model, weights)
             judged = judge(cell, study)
         seconds = round(time.perf_counter() - start, 1)
         return [
@@ -118,7 +130,7 @@ def finish(experiment: Experiment, condition: str, seed: int, method: str, out: 
             for group, shots, readout, accuracies in judged
         ]
 
-    found = cached(records_path(out, condition, seed, method), known, make)
+    found = cached(records, known, make)
     return [Record(**record) for record in found]
 
 
