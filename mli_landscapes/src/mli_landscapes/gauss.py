@@ -70,7 +70,12 @@ def gauss_length(curve: Curve, alphas: Tensor) -> Tensor:
 def total_turning(curve: Curve, alphas: Tensor) -> Tensor:
     """Sum of the angles between successive unit tangents, corners included; refinement never lowers it.
 
-    Args, Returns and Raises: see `gauss_length`.
+    Args:
+        curve: z(α), a scalar tensor -> (..., k). alphas: the grid, (A,), rising.
+    Returns:
+        (...,): one turning a curve, in radians. Points where v = 0 have no tangent and are passed over.
+    Raises:
+        ValueError: a curve that rests everywhere, or fewer than two points.
     """
     total, last = None, None
     for alpha in checked_grid(alphas):
