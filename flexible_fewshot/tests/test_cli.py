@@ -254,7 +254,7 @@ def test_bad_input_is_one_line(fast_demo, tmp_path, capsys):
     assert "unknown stage 'dev'" in error_of(capsys, "extract", u, "--stage", "dev", *over())
     assert "no.ckpt: no such file" in error_of(capsys, "extract", tmp_path / "no.ckpt", *over())
     assert "list_attr_celeba.txt: no such file" in error_of(capsys, "transferability", "celeba")
-    assert "no method 'UFTX'" in error_of(capsys, "finetune", u, "--method", "UFTX")
+    assert "unknown method 'UFTX', choose from RND" in error_of(capsys, "finetune", u, "--method", "UFTX")
     assert "toy needs steps >= 1" in error_of(capsys, "toy", "--steps", 0)
     write_json(tmp_path / "other.json", {"contexts": [], "accuracies": [], "checkpoint": "x"})
     said = error_of(capsys, "evaluate", u, *over(), "--against", tmp_path / "other.json", "--cache", tmp_path / "c")
@@ -272,14 +272,16 @@ def test_python_m_and_help_work():
         assert verb in found.stdout
 
 
-def test_studies_name_what_they_lack():
+def test_studies_name_what_they_lack(tmp_path):
     with pytest.raises(ValueError, match="names no methods or no conditions"):
         StudySettings().chains()
     settings = StudySettings(methods={"U": {}, "UFTA": {"after": "V"}}, conditions={"c": {}})
-    with pytest.raises(ValueError, match="unknown method 'V', the study has U, UFTA"):
+    with pytest.raises(ValueError, match="unknown method 'V', choose from U, UFTA"):
         settings.chains()
-    with pytest.raises(ValueError, match=r"no method 'V' or condition 'rho2.5'"):
+    with pytest.raises(ValueError, match=r"unknown method 'V', choose from RND"):
         Experiment(["demo"]).cell("rho2.5", 0, "V")
+    with pytest.raises(ValueError, match=r"unknown condition 'rho9', choose from rho2\.5, rho0"):
+        Experiment(["demo"]).finish("rho9", 0, "U", tmp_path)
 
 
 def test_what_starts_from_another_follows_it_in_one_process():

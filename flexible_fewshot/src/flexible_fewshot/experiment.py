@@ -61,11 +61,7 @@ class Experiment(Configured):
             ValueError: the config has no such method or condition.
         """
         settings = self.settings
-        if method not in settings.methods or condition not in settings.conditions:
-            raise ValueError(
-                f"no method {method!r} or condition {condition!r}; the study has methods {', '.join(settings.methods)} "
-                f"and conditions {', '.join(settings.conditions)}"
-            )
+        settings.check(condition, method)
         own = {k: v for k, v in settings.methods[method].items() if k not in ("after", "features")}
         seeds = {"seed_everything": seed, "data.init_args.seed": seed, "model.init_args.seed": seed}
         start = {"model.init_args.pretrained": str(pretrained)} if pretrained else {}

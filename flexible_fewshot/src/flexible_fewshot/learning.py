@@ -39,6 +39,8 @@ class Representation(LightningModule):
         flip: whether half of the images are mirrored.
         seed: of augmentation.
         lam: λ of the logistic readout in `test`.
+    Raises:
+        ValueError: `pretrained` cannot be read, or holds another encoder.
     """
 
     learns_from_episodes = False

@@ -67,7 +67,7 @@ def finetune(
     """
     experiment = _experiment(config, overrides)
     if method not in experiment.settings.methods:
-        raise ValueError(f"config {config} has no method {method!r}, but {', '.join(experiment.settings.methods)}")
+        raise ValueError(f"unknown method {method!r}, choose from {', '.join(experiment.settings.methods)}")
     own = {k: v for k, v in experiment.settings.methods[method].items() if k not in ("after", "features")}
     encoder = read_checkpoint(ckpt_path)["hyper_parameters"]
     sizes = {f"model.init_args.{key}": encoder[key] for key in ("encoder", "width") if key in encoder}
