@@ -121,7 +121,11 @@ def angle(first: Tensor, second: Tensor) -> Tensor:
 
 
 def checked_grid(alphas: Tensor) -> Tensor:
-    """The grid of a curve; raises ValueError unless it has two rising points."""
+    """The grid of a curve, as it is.
+
+    Raises:
+        ValueError: fewer than two points, or they do not rise.
+    """
     if alphas.ndim != 1 or len(alphas) < 2 or not (alphas.diff() > 0).all():
         raise ValueError(f"a curve needs at least two rising values of alpha, got shape {tuple(alphas.shape)}")
     return alphas

@@ -30,7 +30,11 @@ ROWS = 2000  # in a batch that curves are measured on
 
 
 def ends(start: str, end: str | None) -> tuple[Training, dict[str, Tensor], dict[str, Tensor]]:
-    """The run in the last checkpoint, and the parameters of both ends; with one file, from its own initialisation."""
+    """The run in the last checkpoint, and the parameters of both ends; with one file, from its own initialisation.
+
+    Raises:
+        ValueError: the checkpoint holds several runs, or cannot be read.
+    """
     run = load_training(start if end is None else end)
     if len(run.runs) > 1:
         raise ValueError(f"{start if end is None else end}: a stack of {len(run.runs)} runs; give one rate and seed")
