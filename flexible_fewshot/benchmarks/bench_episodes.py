@@ -15,7 +15,7 @@ IMAGES, EPISODES = 200_000, 600
 
 
 def seconds(work) -> float:
-    """CPU-seconds of one thread, which a busy machine does not lengthen."""
+    """Processor time of one thread, in seconds."""
     start = time.process_time()
     work()
     return time.process_time() - start

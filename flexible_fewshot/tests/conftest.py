@@ -7,11 +7,14 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from flexible_fewshot import AttributeTable
 
 matplotlib.use("Agg")
 torch.set_num_threads(1)  # what is computed here is too small to share
+settings.register_profile("house", deadline=None, max_examples=25, derandomize=True)
+settings.load_profile("house")
 
 EIGHT = np.array([[0, 0, 0], [0, 0, 1], [0, 1, 0], [0, 1, 1], [1, 0, 0], [1, 0, 1], [1, 1, 0], [1, 1, 1]], np.int8)
 

@@ -12,12 +12,13 @@ from layouts import celeba, imagenet, own_folder, zappos
 from flexible_fewshot.bins import binned
 from flexible_fewshot.cli import main
 from flexible_fewshot.command import CONFIGS, config_path
+from flexible_fewshot.demo import seeded
 from flexible_fewshot.evidence import accuracies, bin_claims, difference, face_claims, gap, sweep_claims
 from flexible_fewshot.experiment import Experiment
 from flexible_fewshot.intervals import over_episodes
 from flexible_fewshot.reproduce import EXPERIMENTS, paired_rows, table
 from flexible_fewshot.results import read_json, write_json
-from flexible_fewshot.study import Record, StudySettings
+from flexible_fewshot.study import Record, StudySettings, checkpoint_path, read_records
 
 FIGURES = ["bars", "episodes", "shots", "readouts", "t_score", "cam", "toy"]
 METHODS = ["RND", "GT", "U", "SA", "SA*", "UFTA", "UFTE", "ProtoNet"]
@@ -72,6 +73,20 @@ def test_a_second_demo_in_the_same_folder_reads_what_was_trained(fast_demo, caps
     assert "fast run: these numbers mean nothing" in capsys.readouterr().out
 
 
+def test_records_without_their_checkpoint_are_made_again_with_it(tmp_path):
+    experiment = seeded(["demo", "fast"], 0)
+    first = experiment.finish("rho0", 0, "U", tmp_path)
+    with pytest.raises(
+        FileNotFoundError, match=r"rho0-0-SA.ckpt: no such file; UFTA starts from it, so SA comes first"
+    ):
+        Experiment(["demo", "fast"], ['--study.methods={"UFTA": {"after": "SA"}}']).finish("rho0", 0, "UFTA", tmp_path)
+    checkpoint_path(tmp_path, "rho0", 0, "U").unlink()
+    experiment.finish_chain([("rho0", 0, "U"), ("rho0", 0, "UFTA")], tmp_path)
+    (again,) = {record.method: record for record in read_records(tmp_path, "rho0", 0, "U")}.values()
+    assert checkpoint_path(tmp_path, "rho0", 0, "U").is_file()
+    assert again.accuracies == first[-1].accuracies
+
+
 def test_all_methods_of_the_demo_are_judged_on_the_same_episodes(fast_demo):
     _, out = fast_demo
     records = {}
@@ -84,10 +99,10 @@ def test_all_methods_of_the_demo_are_judged_on_the_same_episodes(fast_demo):
 
 
 def test_another_seed_is_another_demo():
-    experiment = Experiment(["demo", "fast"], ["--study.seeds=[1]"])
+    experiment = seeded(["demo", "fast"], 1)
     cell = experiment.cell("rho2.5", 1, "SA*")
-    assert [seed for chain in experiment.study.chains() for _, seed, _ in chain] == [1] * 10
-    assert cell.data.seed == cell.model.hparams.seed == 1
+    assert [seed for chain in experiment.settings.chains() for _, seed, _ in chain] == [1] * 10
+    assert cell.data.seed == cell.model.hparams.seed == experiment.toy.seed == 1
 
 
 def test_checkpoints_of_the_demo_can_be_judged_extracted_and_finetuned(fast_demo, tmp_path, capsys):
@@ -106,7 +121,7 @@ def test_checkpoints_of_the_demo_can_be_judged_extracted_and_finetuned(fast_demo
     with np.load(tmp_path / "f.npz") as found:
         assert found["features"].shape == (300, 32) and found["images"][7] == "face-2-000007"
     tuned = tmp_path / "ufta.ckpt"
-    assert run("finetune", u, "--out", tuned, *over("trainer.max_steps=2")) == 0
+    assert run("finetune", u, "--out", tuned, *over("--trainer.max_steps=2")) == 0  # with dashes or without
     assert run("evaluate", tuned, *over(), *cache) == 0
     few = over("trainer.max_steps=1", "data.init_args.train_shots=5", "data.init_args.train_queries=5")
     assert run("finetune", u, "--method", "UFTE", "--out", tuned, *few) == 0
@@ -148,7 +163,7 @@ def test_fit_leaves_a_checkpoint_that_test_and_finetune_take(tmp_path, monkeypat
              "--data.init_args.n_episodes=8", "--data.init_args.shots=5", "--data.init_args.queries=5",
              "--trainer.limit_val_batches=0", "--trainer.enable_progress_bar=false"]  # fmt: skip
     main(["fit", "--config", "faces", *small])
-    last = tmp_path / "runs" / "faces" / "checkpoints" / "last.ckpt"
+    last = tmp_path / "runs" / "flexible_fewshot-faces" / "checkpoints" / "last.ckpt"
     assert last.is_file()
     main(["test", "--config", "faces", *small, f"--ckpt_path={last}"])
     assert "test/accuracy" in capsys.readouterr().out
@@ -163,7 +178,7 @@ def test_ones_own_folder_can_be_studied(tmp_path, monkeypatch, capsys):
                 "data.init_args.n_episodes=5", "data.init_args.shots=2", "data.init_args.queries=2", "study.shots=[2]",
                 "trainer.accelerator=cpu", "data.init_args.batch_size=8", "trainer.logger=false"]  # fmt: skip
     steps = {
-        name: dict(own) for name, own in Experiment(["folder"], [f"--{s}" for s in settings]).study.methods.items()
+        name: dict(own) for name, own in Experiment(["folder"], [f"--{s}" for s in settings]).settings.methods.items()
     }
     for own in steps.values():
         own.pop("trainer.max_steps", None)
@@ -173,7 +188,7 @@ def test_ones_own_folder_can_be_studied(tmp_path, monkeypatch, capsys):
 
 
 LAYOUTS = {"celeba": celeba, "zappos50k": zappos, "imagenet": imagenet}
-PAPER = [m for m in Experiment(["demo", "paper_methods"]).study.methods if m != "GT"]
+PAPER = [m for m in Experiment(["demo", "paper_methods"]).settings.methods if m != "GT"]
 
 
 @pytest.mark.parametrize("dataset", LAYOUTS)
@@ -224,7 +239,7 @@ def test_every_packaged_config_parses(tmp_path):
 
 def test_the_demo_and_reproduce_share_their_settings():
     """The same methods with the same settings: the larger study differs in seeds, episodes and breadth alone."""
-    demo, large = (Experiment(configs).study.methods for configs in (["demo"], ["demo", "reproduce_faces"]))
+    demo, large = (Experiment(configs).settings.methods for configs in (["demo"], ["demo", "reproduce_faces"]))
     assert {name: large[name] for name in demo} == demo and set(METHODS) == set(demo)
     assert set(large) - set(demo) == {"ID", "MatchingNet", "ANIL", "TAFENet", "TADAM"}
 
@@ -237,9 +252,9 @@ def test_bad_input_is_one_line(fast_demo, tmp_path, capsys):
     assert "unknown readout 'svm', choose from nn, nc, lr, own" in error_of(capsys, "evaluate", u, "--readout", "svm")
     assert "a SimCLR has no map of its own" in error_of(capsys, "evaluate", u, "--readout", "own", *over())
     assert "unknown stage 'dev'" in error_of(capsys, "extract", u, "--stage", "dev", *over())
-    assert "not a readable checkpoint" in error_of(capsys, "extract", tmp_path / "no.ckpt", *over())
+    assert "no.ckpt: no such file" in error_of(capsys, "extract", tmp_path / "no.ckpt", *over())
     assert "list_attr_celeba.txt: no such file" in error_of(capsys, "transferability", "celeba")
-    assert "no method 'UFTX'" in error_of(capsys, "finetune", u, "--method", "UFTX")
+    assert "unknown method 'UFTX', choose from RND" in error_of(capsys, "finetune", u, "--method", "UFTX")
     assert "toy needs steps >= 1" in error_of(capsys, "toy", "--steps", 0)
     write_json(tmp_path / "other.json", {"contexts": [], "accuracies": [], "checkpoint": "x"})
     said = error_of(capsys, "evaluate", u, *over(), "--against", tmp_path / "other.json", "--cache", tmp_path / "c")
@@ -257,18 +272,20 @@ def test_python_m_and_help_work():
         assert verb in found.stdout
 
 
-def test_studies_name_what_they_lack():
+def test_studies_name_what_they_lack(tmp_path):
     with pytest.raises(ValueError, match="names no methods or no conditions"):
         StudySettings().chains()
     settings = StudySettings(methods={"U": {}, "UFTA": {"after": "V"}}, conditions={"c": {}})
-    with pytest.raises(ValueError, match="unknown method 'V', the study has U, UFTA"):
+    with pytest.raises(ValueError, match="unknown method 'V', choose from U, UFTA"):
         settings.chains()
-    with pytest.raises(ValueError, match=r"no method 'V' or condition 'rho2.5'"):
+    with pytest.raises(ValueError, match=r"unknown method 'V', choose from RND"):
         Experiment(["demo"]).cell("rho2.5", 0, "V")
+    with pytest.raises(ValueError, match=r"unknown condition 'rho9', choose from rho2\.5, rho0"):
+        Experiment(["demo"]).finish("rho9", 0, "U", tmp_path)
 
 
 def test_what_starts_from_another_follows_it_in_one_process():
-    chains = Experiment(["demo"]).study.chains()
+    chains = Experiment(["demo"]).settings.chains()
     assert [("rho2.5", 0, "U"), ("rho2.5", 0, "UFTA"), ("rho2.5", 0, "UFTE")] in chains
     assert [("rho0", 0, "U"), ("rho0", 0, "UFTA")] in chains
 
@@ -292,7 +309,7 @@ def test_claims_follow_the_measurements():
     assert difference(records, "rho2.5", "UFTA", "U").mean == pytest.approx(3, abs=0.2)
     assert gap(records, "rho2.5", "SA").mean == pytest.approx(20, abs=0.5)
     worse = {claim.id: claim.holds for claim in face_claims([*made_up(-4), *made_up(2, "rho0")])}
-    assert not worse["ufta_over_u"] and not worse["ufta_over_u_rho0"] and not worse["ufta_over_sa"] and worse["oracle"]
+    assert not worse["ufta-over-u"] and not worse["ufta-over-u-rho0"] and not worse["ufta-over-sa"] and worse["oracle"]
     rhos = [("rho0", 0.0), ("rho2.5", 2.5)]
     assert sweep_claims(records, rhos)[0].holds and not sweep_claims(records, rhos[::-1])[0].holds
     with pytest.raises(ValueError, match="no records of TADAM under rho0 on test attributes"):

@@ -128,7 +128,7 @@ def test_fewer_shots_keep_the_queries():
         ({"n_shot": 0}, "must be >= 1 and n_query positive, got 0"),
         ({"n_query": (0, 0)}, "n_query positive"),
         ({"max_conjunction": 3}, "at most the 3 attributes of the pool, got 3"),
-        ({"pool": ("a", "z")}, "no attribute z; the table has a, b, c"),
+        ({"pool": ("a", "z")}, "unknown attribute 'z', choose from a, b, c"),
     ],
 )
 def test_impossible_samplers_are_refused(eight, change, said):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from damages import SoundFile, damages
-from hypothesis import given, settings
+from hypothesis import given
 from PIL import Image
 
 from conftest import random_table
@@ -144,7 +144,6 @@ def file(request, tmp_path_factory):
     return SoundFile(make(tmp_path_factory.mktemp("fuzz")), read)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
 @given(damage=damages())
 def test_a_damaged_file_is_read_or_refused_by_its_name(file, damage):
     file.path.write_bytes(damage(file.content))

@@ -14,27 +14,29 @@ from meta_bounds.claims import Claim, claims_table, exit_status, write_claims
 from meta_bounds.cli import main
 from meta_bounds.command import CONFIGS, config_path, plain_message, with_config_paths
 from meta_bounds.data import SinusoidData
+from meta_bounds.demo import seeded
 from meta_bounds.experiment import Experiment
 from meta_bounds.gradient_map import GradientMAP
 from meta_bounds.learners import MAML, draw_episode
 from meta_bounds.theory import TheorySettings
 
 
-def run(args):
+def run(*args):
+    """The exit status of a command in this process."""
     with pytest.raises(SystemExit) as stopped:
-        main(args)
+        main(list(map(str, args)))
     return stopped.value.code
 
 
-def error_of(capsys, args):
-    assert run(args) == 2
+def error_of(capsys, *args):
+    assert run(*args) == 2
     return capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
 def fast_demo(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "out"
-    return run(["demo", "--fast", "--out", str(out)]), out
+    return run("demo", "--fast", "--out", out), out
 
 
 def test_the_demo_writes_its_figures_tables_and_claims(fast_demo):
@@ -58,18 +60,24 @@ def test_the_demo_writes_its_figures_tables_and_claims(fast_demo):
 
 def test_a_second_demo_in_the_same_folder_reads_what_was_trained(fast_demo, capsys):
     _, out = fast_demo
-    stamps = {path: path.stat().st_mtime_ns for path in (out / "learners").glob("*.json")}
-    assert run(["demo", "--fast", "--out", str(out)]) == 0
+    stamps = {path: path.stat().st_mtime_ns for path in (out / "cells").glob("*.json")}
+    assert run("demo", "--fast", "--out", out) == 0
     assert len(stamps) == 6
-    assert stamps == {path: path.stat().st_mtime_ns for path in (out / "learners").glob("*.json")}
+    assert stamps == {path: path.stat().st_mtime_ns for path in (out / "cells").glob("*.json")}
     assert "fast run: these numbers mean nothing" in capsys.readouterr().out
+
+
+def test_another_seed_is_another_demo():
+    first, other = (seeded(["demo", "fast"], seed) for seed in (0, 2))
+    assert set(first.data.seeds) == {0, 1} and set(other.data.seeds) == set(other.model.seeds) == {200, 201}
+    assert (first.theory.seed, other.theory.seed) == (0, 2)
 
 
 def test_a_study_in_two_processes_is_the_same(tmp_path, fast_demo):
     experiment = Experiment(["demo", "fast"], ["--study.workers=2", "--study.learners=[pooled, basis_map]"])
-    records = experiment.records(tmp_path, "two processes")
+    records = experiment.finish_all(tmp_path, "two processes")
     assert len(records) == 2 * 6 * 10
-    alone = json.loads((fast_demo[1] / "learners" / "pooled.json").read_text())["made"]
+    alone = json.loads((fast_demo[1] / "cells" / "pooled.json").read_text())["made"]
     assert [vars(record) for record in records[:60]] == alone
 
 
@@ -97,8 +105,8 @@ def test_the_experiments_of_the_readme_come_through(tmp_path, monkeypatch, capsy
     monkeypatch.setattr(reproduce, "SEEDS", (0,))
     monkeypatch.setattr(reproduce, "TheorySettings", Few)
     out = tmp_path / "out"
-    assert run(["reproduce", "--out", str(out)]) == 0
-    assert run(["reproduce", "omniglot", "--out", str(out), "--data_dir", str(tmp_path)]) == 0
+    assert run("reproduce", "--out", out) == 0
+    assert run("reproduce", "omniglot", "--out", out, "--omniglot_dir", tmp_path) == 0
     results = {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
     assert set(results) == {"theory", "sinusoids", "novel_noise", "diabetes", "omniglot"}
     for result in results.values():
@@ -109,17 +117,17 @@ def test_the_experiments_of_the_readme_come_through(tmp_path, monkeypatch, capsy
 
 
 def test_sweep_bound_and_risk_print_and_write_tables(tmp_path, capsys):
-    assert run(["sweep", "exchange", "--out", str(tmp_path)]) == 0
+    assert run("sweep", "exchange", "--out", tmp_path) == 0
     assert (tmp_path / "exchange.csv").read_text().startswith("d,J,bits\n2,")
     path = tmp_path / "bound.csv"
-    assert run(["bound", "--d", "[1,3]", "--M", "2", "--k", "[1,5]", "--out", str(path)]) == 0
+    assert run("bound", "--d", "[1,3]", "--M", "2", "--k", "[1,5]", "--out", path) == 0
     rows = list(csv.DictReader(path.read_text().splitlines()))
     assert (
         len(rows) == 4
         and rows[0]["theorem_3"] == "vacuous"
         and float(rows[2]["theorem_3"]) > float(rows[3]["theorem_3"])
     )
-    assert run(["risk", "--d", "3", "--M", "4", "--n", "9", "--k", "[2,4]", "--designs", "5"]) == 0
+    assert run("risk", "--d", "3", "--M", "4", "--n", "9", "--k", "[2,4]", "--designs", "5") == 0
     table = capsys.readouterr().out
     assert table.count("| map |") == 2 and table.count("| least_squares |") == 1 and "floor: tr Σ" in table
 
@@ -134,7 +142,7 @@ def test_adapt_reads_a_file(tmp_path, capsys):
         targets = features @ theta + 0.1 * torch.randn(12, generator=generator)
         lines += [f"t{task},{x[0]:.4f},{x[1]:.4f},{y:.4f}" for x, y in zip(features, targets, strict=True)]
     path.write_text("\n".join(lines))
-    assert run(["adapt", str(path), "--novel", "t3", "--k", "2"]) == 0
+    assert run("adapt", path, "--novel", "t3", "--k", "2") == 0
     printed = capsys.readouterr().out
     assert "4 training tasks; task t3: 2 rows to adapt to, 10 to test on" in printed
     errors = {line.split("|")[1].strip(): float(line.split("|")[2]) for line in printed.splitlines()[-4:]}
@@ -201,25 +209,25 @@ def test_the_paper_s_stack_of_thirty_runs_steps():
 
 
 def test_bad_command_lines_are_one_line(tmp_path, capsys):
-    assert "no config 'nope'" in (text := error_of(capsys, ["fit", "--config", "nope"])) and "demo, fast" in text
-    assert "unknown experiment 'fig9', choose from all, theory" in error_of(capsys, ["reproduce", "fig9"])
-    assert "unknown sweep 'fig9', choose from all, noise" in error_of(capsys, ["sweep", "fig9"])
-    assert "M + 1 <= J is needed, got M = 9 and J = 9" in error_of(capsys, ["bound", "--d", "3", "--M", "9"])
-    assert "variance must be positive" in error_of(capsys, ["bound", "--sigma", "0"])
-    assert "k must be a whole number of at least 1, got 0" in error_of(capsys, ["bound", "--k", "0"])
-    assert "n must be a whole number of at least 1, got 0" in error_of(capsys, ["risk", "--n", "[5,0]"])
-    assert "k must not be an empty list" in error_of(capsys, ["risk", "--k", "[]"])
-    assert "novel_variance must be positive" in error_of(capsys, ["risk", "--novel_variance", "-1"])
-    assert "unknown features 'x', choose from polynomial, gaussian" in error_of(capsys, ["risk", "--features", "x"])
-    assert "at least 2 designs, got 1" in error_of(capsys, ["risk", "--designs", "1"])
-    assert "got d = 9: use gaussian" in error_of(capsys, ["risk", "--d", "9"])
-    assert "no task 'x', there are sex1-middle" in error_of(capsys, ["adapt", "diabetes", "--novel", "x"])
-    text = error_of(capsys, ["fit", "--config=demo", "--data.init_args.tasks=[0]"])
+    assert "no config 'nope'" in (text := error_of(capsys, "fit", "--config", "nope")) and "demo, fast" in text
+    assert "unknown experiment 'fig9', choose from all, theory" in error_of(capsys, "reproduce", "fig9")
+    assert "unknown sweep 'fig9', choose from all, noise" in error_of(capsys, "sweep", "fig9")
+    assert "M + 1 <= J is needed, got M = 9 and J = 9" in error_of(capsys, "bound", "--d", "3", "--M", "9")
+    assert "variance must be positive" in error_of(capsys, "bound", "--sigma", "0")
+    assert "k must be a whole number of at least 1, got 0" in error_of(capsys, "bound", "--k", "0")
+    assert "n must be a whole number of at least 1, got 0" in error_of(capsys, "risk", "--n", "[5,0]")
+    assert "k must not be an empty list" in error_of(capsys, "risk", "--k", "[]")
+    assert "novel_variance must be positive" in error_of(capsys, "risk", "--novel_variance", "-1")
+    assert "unknown features 'x', choose from polynomial, gaussian" in error_of(capsys, "risk", "--features", "x")
+    assert "at least 2 designs, got 1" in error_of(capsys, "risk", "--designs", "1")
+    assert "got d = 9: use gaussian" in error_of(capsys, "risk", "--d", "9")
+    assert "unknown task 'x', choose from sex1-middle" in error_of(capsys, "adapt", "diabetes", "--novel", "x")
+    text = error_of(capsys, "fit", "--config=demo", "--data.init_args.tasks=[0]")
     assert text.endswith("tasks must be at least 1, got [0]\n")
     over = [f"--data.init_args.data_dir={tmp_path}", "--trainer.accelerator=cpu"]
-    text = error_of(capsys, ["fit", "--config=omniglot", *over])
+    text = error_of(capsys, "fit", "--config=omniglot", *over)
     assert "images_background_small1.zip" in text and "Traceback" not in text
-    assert "--ckpt_path is missing" in error_of(capsys, ["test", "--config", "demo"])
+    assert "--ckpt_path is missing" in error_of(capsys, "test", "--config", "demo")
 
 
 def test_names_of_configs_become_paths_in_every_spelling():

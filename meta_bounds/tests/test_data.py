@@ -10,7 +10,7 @@ from PIL import Image
 
 from meta_bounds.data import SinusoidData
 from meta_bounds.omniglot import OmniglotData, read_omniglot
-from meta_bounds.tables import TaskTable, diabetes_tasks, read_tasks
+from meta_bounds.task_tables import TaskTable, diabetes_tasks, read_tasks
 from meta_bounds.verbs import adapt_to, learn_from_others
 
 
@@ -172,7 +172,7 @@ def test_diabetes_is_six_tasks_and_other_patients_help():
     errors = [adapt_to(learnt[name], table, name, 10, torch.Generator().manual_seed(0)).errors for name in table.names]
     adapted, alone = ([e[key] for e in errors] for key in ("hierarchical MAP", "least squares, novel task alone"))
     assert sum(a < b for a, b in zip(adapted, alone, strict=True)) == 6
-    with pytest.raises(ValueError, match="no task 'nobody', there are sex1-middle"):
+    with pytest.raises(ValueError, match="unknown task 'nobody', choose from sex1-middle"):
         learn_from_others(table, "nobody")
     with pytest.raises(ValueError, match="it has 61, got k = 61"):
         adapt_to(learnt["sex1-old"], table, "sex1-old", 61, torch.Generator())

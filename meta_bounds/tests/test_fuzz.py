@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from test_data import write_omniglot
 
 from meta_bounds.omniglot import read_omniglot
-from meta_bounds.tables import read_tasks
+from meta_bounds.task_tables import read_tasks
 
 
 def omniglot(folder):
@@ -49,7 +49,7 @@ def file(request, tmp_path_factory):
     return SoundFile(make(tmp_path_factory.mktemp("fuzz")), read)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(damage=damages())
 def test_a_damaged_file_is_read_or_refused_by_its_name(file, damage):
     file.path.write_bytes(damage(file.content))

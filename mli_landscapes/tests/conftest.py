@@ -7,10 +7,13 @@ from pathlib import Path
 import matplotlib
 import pytest
 import torch
+from hypothesis import settings
 from torch import nn
 
 matplotlib.use("Agg")
 torch.set_num_threads(1)  # these networks are too small to share
+settings.register_profile("house", deadline=None, derandomize=True)
+settings.load_profile("house")
 
 
 def network(*sizes, activation=nn.Tanh, seed=0, batchnorm=False, dtype=torch.float64):

@@ -90,7 +90,7 @@ def fitted(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         main(["fit", "--config", "digits", "--trainer.max_epochs=3", "--trainer.accelerator=cpu", *quiet])
-    return folder / "runs" / "mli_landscapes-fit"
+    return folder / "runs" / "mli_landscapes-digits"
 
 
 def test_fit_leaves_a_curve_and_a_checkpoint_that_knows_its_start(fitted):
@@ -149,6 +149,28 @@ def test_what_fit_trained_can_be_tested(fitted, capsys, monkeypatch, tmp_path):
         ]
     )
     assert "test/error" in capsys.readouterr().out
+
+
+def test_a_study_takes_settings_over_its_config_and_leaves_what_table_reads(tmp_path, capsys):
+    over = ["--trainer.max_epochs=1", "model.init_args.hidden=[4]", "study.gauss_examples=0", "study.alphas=4"]
+    over += ["study.cells={sgd: {}}", "study.converged=10", "data.init_args.train_size=50"]
+    assert run("study", "demo", "--overrides", json.dumps(over), "--out", tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert "| sgd |" in printed and [path.name for path in tmp_path.iterdir()] == ["sgd.json"]
+    assert run("table", tmp_path, "--converged", 10) == 0
+    assert capsys.readouterr().out == printed
+    (tmp_path / "other.json").write_text("{")
+    assert "other.json: not the records of a study" in error_of(capsys, "table", tmp_path)
+
+
+def test_all_experiments_are_those_that_need_no_data(tmp_path, monkeypatch):
+    from mli_landscapes import reproduce
+
+    ran = []
+    own = {name: (lambda experiment, out: ran.append(experiment.configs)) for name in reproduce.EXPERIMENTS}
+    monkeypatch.setattr(reproduce, "EXPERIMENTS", own)
+    assert run("reproduce", "--out", tmp_path) == 0
+    assert ran == [["reproduce_digits"], ["reproduce_mechanisms"]]
 
 
 def test_weights_that_were_never_trained_are_not_tested(capsys):
@@ -291,7 +313,7 @@ def test_the_cifar_experiment_runs_on_an_image_folder(tmp_path):
     cifar(Experiment(["reproduce_cifar"], [*over, "--study.converged=100"]), tmp_path / "out")
     content = json.loads((tmp_path / "out" / "cifar.json").read_text())
     assert content["command"] == "mli-landscapes reproduce cifar --cifar_path PATH"
-    assert len(content["runs"]) == 2 and {c["id"] for c in content["claims"]} == {"resnet_adam", "resnet_batchnorm"}
+    assert len(content["runs"]) == 2 and {c["id"] for c in content["claims"]} == {"resnet-adam", "resnet-batchnorm"}
     assert (tmp_path / "out" / "cifar_curves.png").exists()
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -20,26 +20,22 @@ def brute_force(values):
 
 
 @given(curves)
-@settings(deadline=None)
 def test_min_delta_is_the_largest_rise_over_all_pairs(values):
     assert float(min_delta(values)) == brute_force(values)
 
 
 @given(curves)
-@settings(deadline=None)
 def test_min_delta_is_zero_exactly_if_the_curve_never_rises(values):
     assert (float(min_delta(values)) == 0) == bool((np.diff(values) <= 0).all())
 
 
 @given(curves, st.integers(-50, 50), st.integers(1, 8))
-@settings(deadline=None)
 def test_min_delta_ignores_an_added_constant_and_scales_with_the_loss(values, shift, scale):
     assert float(min_delta(values + shift)) == float(min_delta(values))
     assert float(min_delta(values * scale)) == scale * float(min_delta(values))
 
 
 @given(curves)
-@settings(deadline=None)
 def test_the_highest_bump_is_min_delta_and_bumps_start_at_running_minima(values):
     grid = np.arange(len(values), dtype=float)
     found = bumps(values, grid)

@@ -413,7 +413,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_truncated_files_and_flipped_bits_end_in_words(name, tmp_path_factory, data):
     intact, read = FILES[name]

@@ -14,6 +14,7 @@ from mli_landscapes.evidence import (
     optima_claims,
     optima_curves,
     outward_claims,
+    read_states,
     theorem_claims,
     variant_claims,
 )
@@ -176,16 +177,16 @@ def test_grid_claims_hold_and_fail_by_their_numbers():
     normed += [record("adam_bn", 0.1, s, RISES, distance=9.0 + s, gauss_length=3.0 + s) for s in range(3)]
     tame = [record("adam", 0.001, s, distance=2.0, gauss_length=1.5) for s in range(3)]
     claims = {c.id: c for c in grid_claims([*gentle, *strong, *normed, *tame], settings)}
-    assert claims["sgd_keeps_mli"].measured == "0 of 6" and claims["sgd_keeps_mli"].holds
-    assert claims["adam_breaks_mli"].measured == "6 of 6 (6 above 1e-3)" and claims["adam_breaks_mli"].holds
-    assert claims["adam_rise"].measured == pytest.approx(0.005) and claims["adam_rise"].holds
-    assert claims["batchnorm_breaks_mli"].measured == "SGD 0 to 100 %, ADAM 50 to 100 %"
-    assert claims["batchnorm_breaks_mli"].holds and claims["far_from_init"].holds
-    assert claims["distance_bends"].holds and claims["distance_bends"].stderr is not None
+    assert claims["sgd-keeps-mli"].measured == "0 of 6" and claims["sgd-keeps-mli"].holds
+    assert claims["adam-breaks-mli"].measured == "6 of 6 (6 above 1e-3)" and claims["adam-breaks-mli"].holds
+    assert claims["adam-rise"].measured == pytest.approx(0.005) and claims["adam-rise"].holds
+    assert claims["batchnorm-breaks-mli"].measured == "SGD 0 to 100 %, Adam 50 to 100 %"
+    assert claims["batchnorm-breaks-mli"].holds and claims["far-from-init"].holds
+    assert claims["distance-bends"].holds and claims["distance-bends"].stderr is not None
 
     opposite = [record("sgd", 0.1, 0, RISES), record("adam", 0.1, 0, distance=7.0)]
     claims = {c.id: c for c in grid_claims(opposite, settings)}
-    assert not any(claims[name].holds for name in ("sgd_keeps_mli", "adam_breaks_mli", "adam_rise", "far_from_init"))
+    assert not any(claims[name].holds for name in ("sgd-keeps-mli", "adam-breaks-mli", "adam-rise", "far-from-init"))
     assert not any(claim.holds for claim in grid_claims([], settings))  # no evidence holds nothing
 
 
@@ -219,14 +220,14 @@ def test_optima_are_compared_pair_by_pair():
     network = training.network.network(0)
     alone = interpolate(member(states[0], 0), member(states[1], 1), model=network, data=batches, metric=cross_entropy)
     assert torch.allclose(curves.unrelated[:, 0], alone.values, atol=1e-5)
-    assert {c.id for c in optima_claims(curves)} == {"own_init", "unrelated_init", "barrier"}
+    assert {c.id for c in optima_claims(curves)} == {"own-init", "unrelated-init", "barrier"}
 
 
 def test_the_theorem_is_checked_on_fitted_networks():
     found = theorem_check(TheoremSettings(hidden=(20, 20), examples=8, seeds=(0,), points=40, steps=1500))
     assert found.turning.shape == (8,) and float(found.final_loss.max()) < 1e-9
     claims = {c.id: c for c in theorem_claims(found)}
-    assert claims["theorem_fit"].holds and claims["theorem"].holds
+    assert claims["theorem-fit"].holds and claims["theorem"].holds
 
 
 def test_factors_multiply_to_cells():
@@ -253,14 +254,32 @@ def test_a_study_goes_on_where_it_was_and_starts_anew_when_settings_change(tmp_p
     assert json.loads((tmp_path / "sgd.json").read_text())["mark"]["trainer"]["max_epochs"] == 3
 
 
+def test_records_are_made_again_where_their_kept_weights_are_gone_or_damaged(tmp_path):
+    experiment, weights = Experiment(["demo", "fast"]), tmp_path / "optima.pt"
+    first = experiment.finish("optima", tmp_path)
+    states = read_states(weights)
+    weights.unlink()
+    assert experiment.finish("optima", tmp_path) == first
+    assert all(torch.equal(states[-1][name], value) for name, value in read_states(weights)[-1].items())
+    weights.write_bytes(b"nothing")
+    with pytest.warns(UserWarning, match=r"optima\.pt: damaged"):
+        assert experiment.finish("optima", tmp_path) == first
+    assert len(read_states(weights)) == len(states)
+
+
+def test_unknown_cells_are_named(tmp_path):
+    with pytest.raises(ValueError, match="unknown cell 'lion', choose from sgd, "):
+        Experiment(["demo", "fast"]).finish("lion", tmp_path)
+
+
 def test_worker_processes_make_the_same_records(tmp_path):
     cells = ["--study.cells={sgd: {model.init_args.rates: [0.1, 1.0]}, adam: {model.init_args.optimizer: adam}}"]
-    here = Experiment(["demo", "fast"], cells).study(tmp_path / "here", "here")
-    there = Experiment(["demo", "fast"], [*cells, "--study.workers=2"]).study(tmp_path / "there", "there")
+    here = Experiment(["demo", "fast"], cells).finish_all(tmp_path / "here", "here")
+    there = Experiment(["demo", "fast"], [*cells, "--study.workers=2"]).finish_all(tmp_path / "there", "there")
     assert [(r.cell, r.rate) for r in here] == [("sgd", 0.1), ("sgd", 1.0), ("adam", 0.1)]
     assert here == there
 
 
 def test_a_config_without_cells_is_no_study(tmp_path):
     with pytest.raises(ValueError, match="digits: the study section has no cells"):
-        Experiment(["digits"]).study(tmp_path, "none")
+        Experiment(["digits"]).finish_all(tmp_path, "none")

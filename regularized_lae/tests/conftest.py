@@ -6,11 +6,14 @@ from pathlib import Path
 import matplotlib
 import pytest
 import torch
+from hypothesis import settings
 
 from regularized_lae import DenseCovariance
 
 matplotlib.use("Agg")
 torch.set_num_threads(1)  # these matrices are too small to share
+settings.register_profile("house", deadline=None, derandomize=True)
+settings.load_profile("house")
 
 
 @pytest.fixture(autouse=True)

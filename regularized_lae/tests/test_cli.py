@@ -62,12 +62,11 @@ def test_a_second_demo_in_the_same_folder_reads_what_was_trained(fast_demo, caps
 def test_a_sweep_of_a_packaged_config_writes_its_table(tmp_path, capsys):
     config = tmp_path / "tiny.yaml"
     content = yaml.safe_load(Path(config_path("demo")).read_text())
-    content["trainer"]["max_steps"] = 100
     content["model"]["init_args"].update(rates=[0.1, 0.3], methods=["rag_balanced", "nonuniform"])
     content["sweep"].update(latents=[2], optimizers=["nesterov", "adam"], thresholds=[0.3])
     config.write_text(yaml.safe_dump(content))
     with pytest.raises(SystemExit) as stopped:
-        main(["sweep", str(config), "--out", str(tmp_path / "out")])
+        main(["sweep", str(config), "--overrides", '["trainer.max_steps=100"]', "--out", str(tmp_path / "out")])
     assert stopped.value.code == 0
     rows = json.loads((tmp_path / "out" / "sweep.json").read_text())["steps"]
     assert {(row["method"], row["family"]) for row in rows} >= {
@@ -98,7 +97,7 @@ def test_the_mnist_experiment_runs_on_an_idx_file(tmp_path, monkeypatch, capsys)
 
     monkeypatch.setattr(reproduce, "Experiment", Short)
     with pytest.raises(SystemExit) as stopped:
-        main(["reproduce", "mnist", "--out", str(tmp_path / "out"), "--data_dir", str(tmp_path)])
+        main(["reproduce", "mnist", "--out", str(tmp_path / "out"), "--mnist_dir", str(tmp_path)])
     assert stopped.value.code == 0
     content = json.loads((tmp_path / "out" / "mnist.json").read_text())
     methods = {end["method"] for end in content["ends"]}

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import pytest
 import torch
 from damages import damages
-from hypothesis import given, settings
+from hypothesis import given
 from pytorch_lightning import Trainer
 
 from regularized_lae.cache import cached, load_state, save_state
@@ -80,7 +80,6 @@ def test_weights_come_back_under_their_own_mark_alone(tmp_path):
         assert load_state(path, "mark") is None
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
 @given(damage=damages())
 def test_a_damaged_cache_changes_no_result(damage):
     with TemporaryDirectory() as folder, warnings.catch_warnings():

@@ -9,7 +9,7 @@ from regularized_lae.data import DigitsData, SpectrumData
 from regularized_lae.experiment import Experiment
 from regularized_lae.recorder import Record, Recorder
 from regularized_lae.stack import AutoencoderStack, NestedDropoutStack, ReferenceStack, Run, VAEStack
-from regularized_lae.sweep import Cell, SweepSettings, best_rate, cells, fingerprint, finish, records_of
+from regularized_lae.sweep import Cell, SweepSettings, best_rate, cells, finish, records_of
 
 
 @pytest.fixture
@@ -203,7 +203,11 @@ def test_a_sweep_that_was_stopped_goes_on_with_what_it_has(data, tmp_path):
             made.extend(callbacks)
             return Trainer(accelerator="cpu", barebones=True, max_steps=steps, callbacks=callbacks)
 
-        return [r for cell in cells(settings) for r in finish(cell, template, data, settings, make_trainer, tmp_path)]
+        return [
+            r
+            for cell in cells(settings)
+            for r in finish(cell, template, data, settings, make_trainer, {"steps": steps}, tmp_path)
+        ]
 
     first = all_cells()
     assert len(made) == 4
@@ -215,20 +219,47 @@ def test_a_sweep_that_was_stopped_goes_on_with_what_it_has(data, tmp_path):
     assert len(made) == 9  # another budget: nothing that was saved fits
 
 
-def test_the_last_bits_of_the_spectrum_do_not_make_a_sweep_start_anew(data):
+def test_the_last_bits_of_the_spectrum_do_not_make_a_sweep_start_anew():
     """They depend on how many threads decomposed the covariance."""
+    experiment = Experiment(["demo", "fast"])
+    mark, truth = experiment.shared_by_cells(), experiment.data.truth
+    for shift, same in ((1e-15, True), (1e-3, False)):
+        experiment.data._truth = truth._replace(eigenvalues=truth.eigenvalues + shift)
+        assert (experiment.shared_by_cells() == mark) == same
 
-    def text(eigenvalues):
-        stack = AutoencoderStack(eigenvalues, 2, ["rag"], [0.1], [0], "gd")
-        return fingerprint(stack, data, SweepSettings(), lambda callbacks: Trainer(barebones=True, max_steps=9))
 
-    assert text(data.eigenvalues) == text([v + 1e-15 for v in data.eigenvalues])
-    assert text(data.eigenvalues) != text([v + 1e-3 for v in data.eigenvalues])
+@pytest.mark.parametrize(
+    ("setting", "same"),
+    [
+        ("data.init_args.basis_seed=1", False),
+        ("data.init_args.top=2", False),
+        ("trainer.precision=64", False),
+        ("trainer.max_steps=9", False),
+        ("model.init_args.rates=[0.5]", False),
+        ("sweep.thresholds=[0.1]", False),
+        ("model.init_args.latents=2", True),  # the cell has its own
+        ("model.init_args.optimizer=adam", True),
+        ("sweep.workers=2", True),
+    ],
+)
+def test_records_are_kept_for_the_settings_that_made_them(setting, same):
+    mark = Experiment(["demo", "fast"]).shared_by_cells()
+    assert (Experiment(["demo", "fast"], [f"--{setting}"]).shared_by_cells() == mark) == same
+
+
+def test_another_basis_is_another_sweep(tmp_path):
+    options = ["--trainer.max_steps=20", "--data.init_args.dim=8", "--model.init_args.latents=2"]
+    cell = Cell(2, "gd", False)
+    first, other = (
+        Experiment(["demo", "fast"], [*options, f"--data.init_args.basis_seed={seed}"]).finish(cell, tmp_path)
+        for seed in (0, 1)
+    )
+    assert not any(torch.equal(a.decoder, b.decoder) for a, b in zip(first, other, strict=True))
 
 
 def test_cells_trained_in_other_processes_are_the_same(tmp_path):
     options = ["--sweep.latents=[2]", "--sweep.references=[]", "--trainer.max_steps=60", "--data.init_args.dim=8"]
     options += ["--model.init_args.latents=2", "--sweep.optimizers=[gd,adam]"]
-    here = Experiment(["demo"], [*options, "--sweep.workers=1"]).sweep(tmp_path / "here", "here")
-    elsewhere = Experiment(["demo"], [*options, "--sweep.workers=2"]).sweep(tmp_path / "elsewhere", "elsewhere")
+    here = Experiment(["demo"], [*options, "--sweep.workers=1"]).finish_all(tmp_path / "here", "here")
+    elsewhere = Experiment(["demo"], [*options, "--sweep.workers=2"]).finish_all(tmp_path / "elsewhere", "elsewhere")
     assert [(r.run, r.steps_to) for r in elsewhere] == [(r.run, r.steps_to) for r in here]

@@ -1,8 +1,8 @@
 """Flexible Few-Shot Learning with Contextual Similarity (Ren et al. 2020).
 
 Episodes whose classes are conjunctions of attributes, the attribute splits of the paper, readouts batched over
-episodes, the
-T-score, paired intervals, and every learner of the main table. The experiments are the command `flexible-fewshot`.
+episodes, the T-score, paired intervals, and every learner of the main table. The experiments are the command
+`flexible-fewshot`.
 """
 
 from .attributes import AttributeTable

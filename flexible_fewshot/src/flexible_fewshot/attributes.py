@@ -52,7 +52,7 @@ class AttributeTable:
         """
         missing = [name for name in names if name not in self.attributes]
         if missing:
-            raise ValueError(f"no attribute {', '.join(missing)}; the table has {', '.join(self.attributes)}")
+            raise ValueError(f"unknown attribute {missing[0]!r}, choose from {', '.join(self.attributes)}")
         return [self.attributes.index(name) for name in names]
 
     def of(self, names: Sequence[str]) -> np.ndarray:

@@ -58,6 +58,8 @@ class FFSLDataModule(LightningDataModule):
         shots, queries, n_episodes: N, M and number of the frozen episodes of each pool.
         seed: of the data, of the order of batches, and of episodes.
         episodes_file: frozen episodes of the test pool; empty: sampled.
+    Raises:
+        ValueError: no such split or label_group, or a size or count below 1.
     """
 
     def __init__(

@@ -17,13 +17,13 @@ from .claims import claims_table, exit_status, write_claims
 from .configured import one_thread
 from .encoders import load_encoder
 from .evaluation import Standardizer
-from .evidence import STRONG, accuracies, face_claims, toy_claims
+from .evidence import STRONG, face_claims, toy_claims
 from .experiment import Experiment
 from .features import extract
-from .intervals import pooled
 from .results import save_figure
 from .sparse_logistic import SparseLogisticRegression
-from .study import Record, checkpoint_path, select
+from .study import Record, checkpoint_path
+from .tables import markdown
 from .toy import closed_forms, toy_result, toy_world, train_toy
 from .transferability import equal_width_edges
 
@@ -42,8 +42,8 @@ def demo(*, out: str = "runs/flexible_fewshot", seed: int = 0, fast: bool = Fals
     start = time.perf_counter()
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    experiment = Experiment(["demo", *(["fast"] if fast else [])], [f"--study.seeds=[{seed}]", f"--toy.seed={seed}"])
-    records = experiment.records(folder / "cells", "methods trained and judged")
+    experiment = seeded(["demo", *(["fast"] if fast else [])], seed)
+    records = experiment.finish_all(folder / "cells", "methods trained and judged")
 
     drawn = study_figures(experiment, records, folder, folder / "cells", seed)
     with one_thread():
@@ -56,6 +56,11 @@ def demo(*, out: str = "runs/flexible_fewshot", seed: int = 0, fast: bool = Fals
     print(claims_table(claims, fast))
     print(f"figures and claims.json: {shlex.quote(str(folder))}")
     return exit_status(claims, strict)
+
+
+def seeded(configs: Sequence[str], seed: int) -> Experiment:
+    """The experiment with one seed, for the study and for the toy problem."""
+    return Experiment(configs, [f"--study.seeds=[{seed}]", f"--toy.seed={seed}"])
 
 
 def study_figures(
@@ -112,13 +117,3 @@ def toy_part(experiment: Experiment, folder: Path):
     references = {name: toy_result(W, world, experiment.toy) for name, W in closed_forms(world).items()}
     save_figure(folder / "toy.png", figures.toy_figure(found, references))
     return toy_claims(found), ["toy.png"]
-
-
-def markdown(records: Sequence[Record], condition: str) -> str:
-    """Accuracies of all methods at the largest number of shots, with their intervals."""
-    lines = ["| method | train attributes | test attributes | gap |", "|---|---|---|---|"]
-    for method in figures.in_order(list(dict.fromkeys(r.method for r in select(records, condition=condition)))):
-        train, test = (pooled(accuracies(records, condition, method, group)) for group in ("train", "test"))
-        cells = [f"{v.mean:.2f} ± {v.half_width:.2f}" for v in (train, test)]
-        lines.append(f"| {figures.NAMES.get(method, method)} | {' | '.join(cells)} | {train.mean - test.mean:+.2f} |")
-    return "\n".join(lines)

@@ -35,8 +35,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """A checkpoint of `fit`, without unpickling anything but tensors and plain values.
 
     Raises:
+        FileNotFoundError: no such file.
         ValueError: it cannot be read so, or holds no state of a module.
     """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError) as error:

@@ -12,7 +12,6 @@ from .study import Record, select
 from .toy import ToyResult
 
 STRONG, NONE = "rho2.5", "rho0"  # conditions: attributes correlated as strongly as CelebA's, and independent ones
-SHOTS = 20
 
 
 def accuracies(
@@ -65,43 +64,44 @@ def face_claims(records: Sequence[Record]) -> list[Claim]:
     gt, rnd = mean(records, STRONG, "GT"), mean(records, STRONG, "RND")
     trained = mean(records, STRONG, "SA", "train")
     return [
-        Claim("sa_gap", "supervised attributes (SA) fall from train to test attributes (points)", "9.4 on CelebA",
-              sa_gap.mean, ">= 12", sa_gap.mean >= 12),
-        Claim("u_gap", "unsupervised features (U) do not (points)", "-0.5 on CelebA", u_gap.mean, "within ± 5",
+        Claim("sa-gap", "Supervised attributes (SA) fall from train to test attributes (points)", "9.4 on CelebA",
+              sa_gap.mean, "at least 12", sa_gap.mean >= 12),
+        Claim("u-gap", "Unsupervised features (U) do not (points)", "-0.5 on CelebA", u_gap.mean, "within ± 5",
               abs(u_gap.mean) <= 5),
-        Claim("u_over_sa", "on test attributes U is ahead of SA (paired, points)", 1.1, words(u_over_sa),
+        Claim("u-over-sa", "On test attributes U is ahead of SA (paired, points)", 1.1, words(u_over_sa),
               "interval above 0", u_over_sa.low > 0),
-        Claim("ufta_over_sa", "U finetuned behind a discarded head (U-FT-A) is ahead of SA (paired, points)", 5.3,
-              words(over_sa), ">= 3, interval above 0", over_sa.mean >= 3 and over_sa.low > 0),
-        Claim("ufta_over_u", "and ahead of U where test attributes can be told from train ones (paired, points)", 4.2,
-              words(over_u), "interval above 0", over_u.low > 0),
+        Claim("ufta-over-sa", "U finetuned behind a discarded head (U-FT-A) is ahead of SA (paired, points)", 5.3,
+              words(over_sa), "at least 3, interval above 0", over_sa.mean >= 3 and over_sa.low > 0),
+        Claim("ufta-over-u", "U-FT-A is ahead of U where test attributes can be told from train ones (paired, points)",
+              4.2, words(over_u), "interval above 0", over_u.low > 0),
         *independent_claims(records),
-        Claim("oracle", "labels of the test attributes (SA*) are worth more than any of it (SA* - U-FT-A, points)", 5.0,
-              words(oracle), ">= 0", oracle.mean >= 0),
-        Claim("gt", "the true attributes as features solve the problem (GT, %)", "99.84 on Zappos", gt, ">= 98",
-              gt >= 98),
-        Claim("rnd", "random weights do not (RND, %)", None, rnd, "<= 62", rnd <= 62),
-        Claim("sa_train", "SA was trained enough: its accuracy on train attributes, %", 88.25, trained, ">= 85",
-              trained >= 85),
+        Claim("oracle", "Labels of the test attributes (SA*) are worth more than any of it (SA* - U-FT-A, points)", 5.0,
+              words(oracle), "at least 0", oracle.mean >= 0),
+        Claim("gt", "The true attributes as features solve the problem (GT, %)", "99.84 on Zappos", gt,
+              "at least 98", gt >= 98),
+        Claim("rnd", "Random weights do not (RND, %)", None, rnd, "at most 62", rnd <= 62),
+        Claim("sa-train", "SA was trained enough: its accuracy on train attributes, %", 88.25, trained,
+              "at least 85", trained >= 85),
     ]  # fmt: skip
 
 
 def independent_claims(records: Sequence[Record]) -> list[Claim]:
     """Finetuning must not help where the labels of training say nothing about the test attributes."""
     over_u = difference(records, NONE, "UFTA", "U")
-    statement = "but not where attributes are independent (U-FT-A - U at ρ = 0, paired, points)"
-    return [Claim("ufta_over_u_rho0", statement, "falls with the T-score", words(over_u), "interval not above 0",
+    statement = "U-FT-A is not ahead of U where attributes are independent (ρ = 0, paired, points)"
+    return [Claim("ufta-over-u-rho0", statement, "falls with the T-score", words(over_u), "interval not above 0",
                   not over_u.low > 0)]  # fmt: skip
 
 
 def toy_claims(found: ToyResult) -> list[Claim]:
     """A linear ProtoNet unlearns what training does not use."""
     return [
-        Claim("toy_train", "toy problem: a linear ProtoNet on training attributes, %", 100.0, found.train, ">= 93",
-              found.train >= 93),
-        Claim("toy_test", "and on those it never met, %", 51.0, found.test, "<= 56", found.test <= 56),
-        Claim("toy_norms", "since it projects them away: |WA| of train columns over that of test ones", "projected off",
-              found.ratio, ">= 5", found.ratio >= 5),
+        Claim("toy-train", "Toy problem: a linear ProtoNet on training attributes, %", 100.0, found.train,
+              "at least 93", found.train >= 93),
+        Claim("toy-test", "Toy problem: the same on attributes that it never met, %", 51.0, found.test, "at most 56",
+              found.test <= 56),
+        Claim("toy-norms", "Toy problem: it projects these away, |WA| of train columns over that of test ones",
+              "projected off", found.ratio, "at least 5", found.ratio >= 5),
     ]  # fmt: skip
 
 
@@ -111,7 +111,7 @@ def sweep_claims(records: Sequence[Record], rhos: Sequence[tuple[str, float]]) -
     shown = ", ".join(f"ρ={rho:g}: {g.mean:+.2f}" for (_, rho), g in zip(rhos, gains, strict=True))
     first, last = gains[0], gains[-1]
     rise = Interval(last.mean - first.mean, float(np.hypot(first.half_width, last.half_width)))
-    statement = "the gain of U-FT-A over U grows with correlation, from the weakest to the strongest (points)"
+    statement = "The gain of U-FT-A over U grows with correlation, from the weakest to the strongest (points)"
     return [
         Claim("sweep", statement, "rises with the T-score", f"{words(rise)}; {shown}", "interval above 0", rise.low > 0)
     ]
@@ -125,7 +125,7 @@ def bin_claims(differences: np.ndarray, bins: np.ndarray) -> list[Claim]:
         float(1.96 * np.sqrt(high.var(ddof=1) / len(high) + low.var(ddof=1) / len(low))),
     )
     statement = "U-FT-A gains more on U in episodes of a high T-score than of a low one (points)"
-    return [Claim("t_score_bins", statement, "rises with the T-score", words(rise), "interval above 0", rise.low > 0)]
+    return [Claim("t-score-bins", statement, "rises with the T-score", words(rise), "interval above 0", rise.low > 0)]
 
 
 def by_seed(records: Sequence[Record], condition: str, first: str, second: str) -> Interval:

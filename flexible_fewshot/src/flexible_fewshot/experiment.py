@@ -39,7 +39,7 @@ class Experiment(Configured):
         os.environ.setdefault("PL_DISABLE_FORK", "1")
         quiet(".*no `val_dataloader`.*", ".*init_args.*", ".*fork.*", ".*lr_scheduler.step.*")
         super().__init__([name for joined in configs for name in joined.split("+")], overrides)
-        self.study = self.section("study", StudySettings)
+        self.settings = self.section("study", StudySettings)
         self.toy = self.section("toy", ToySettings)
 
     def toy_trainer(self, steps: int) -> Trainer:
@@ -60,25 +60,21 @@ class Experiment(Configured):
         Raises:
             ValueError: the config has no such method or condition.
         """
-        study = self.study
-        if method not in study.methods or condition not in study.conditions:
-            raise ValueError(
-                f"no method {method!r} or condition {condition!r}; the study has methods {', '.join(study.methods)} "
-                f"and conditions {', '.join(study.conditions)}"
-            )
-        own = {k: v for k, v in study.methods[method].items() if k not in ("after", "features")}
+        settings = self.settings
+        settings.check(condition, method)
+        own = {k: v for k, v in settings.methods[method].items() if k not in ("after", "features")}
         seeds = {"seed_everything": seed, "data.init_args.seed": seed, "model.init_args.seed": seed}
         start = {"model.init_args.pretrained": str(pretrained)} if pretrained else {}
-        return self.with_settings({**own, **study.conditions[condition], **seeds, **start})
+        return self.with_settings({**own, **settings.conditions[condition], **seeds, **start})
 
     def finish(self, condition: str, seed: int, method: str, out: Path) -> list[Record]:
         """The records of one method, made now or before; what it starts from must be there."""
         return finish(self, condition, seed, method, out)
 
-    def records(self, out: Path, title: str) -> list[Record]:
-        """The whole study with a progress bar; methods that start from another's encoder follow it."""
-        chains = self.study.chains()
-        self.each("finish_chain", [(chain, out) for chain in chains], self.study.workers, title, "chain")
+    def finish_all(self, out: Path, title: str) -> list[Record]:
+        """The records of all cells with a progress bar; methods that start from another's encoder follow it."""
+        chains = self.settings.chains()
+        self.each("finish_chain", [(chain, out) for chain in chains], self.settings.workers, title, "chain")
         return [record for chain in chains for cell in chain for record in read_records(out, *cell)]
 
     def finish_chain(self, chain: Sequence[tuple[str, int, str]], out: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -55,10 +56,13 @@ class FeatureCache:
         return self.folder / f"{weights_hash(encoder)}-{pool.hexdigest()[:24]}.npy"
 
     def extract(self, encoder: nn.Module, images: Tensor, batch: int = BATCH) -> Tensor:
-        """As `extract`, from the file if it is there."""
+        """As `extract`, from the file if it is there; a damaged one is made again, with a warning."""
         path = self.path(encoder, images)
         if path.is_file():
-            return read_features(path)
+            try:
+                return read_features(path)
+            except ValueError as error:
+                warnings.warn(f"{error}, so it is made again", stacklevel=2)
         features = extract(encoder, images, batch)
         with whole(path) as temporary, temporary.open("wb") as stream:
             np.save(stream, features.numpy(), allow_pickle=False)
@@ -74,9 +78,9 @@ def read_features(path: Path) -> Tensor:
     try:
         features = torch.from_numpy(np.load(path, allow_pickle=False))
     except Exception as error:  # numpy raises many kinds for a damaged file
-        raise ValueError(f"{path}: not readable features ({error}); remove it, they are computed anew") from error
+        raise ValueError(f"{path}: not readable features ({error})") from error
     if features.ndim != 2 or not features.is_floating_point() or not bool(features.isfinite().all()):
-        raise ValueError(f"{path}: finite features (n, D) expected, got {tuple(features.shape)}; remove it")
+        raise ValueError(f"{path}: finite features (n, D) expected, got {tuple(features.shape)}")
     return features
 
 

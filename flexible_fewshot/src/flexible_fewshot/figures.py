@@ -23,7 +23,6 @@ COLOURS = {"SA": "#D55E00", "U": "#0072B2", "UFTA": "#009E73", "UFTE": "#56B4E9"
            "RND": "#999999", "ProtoNet": "#E69F00", "ID": "#882255", "MatchingNet": "#F0E442", "ANIL": "#661100",
            "TAFENet": "#AA4499", "TADAM": "#44AA99"}  # fmt: skip
 GROUPS = {"train": ("train attributes", "#56B4E9"), "test": ("test attributes", "#D55E00")}
-NOTE = {"fontsize": 7, "color": "0.4"}
 
 
 def new_figure(height: float) -> Figure:
@@ -55,7 +54,7 @@ def episodes_figure(data: AttributeDataset, episodes: Episodes, which: Sequence[
     return figure
 
 
-def bars_figure(records: Sequence[Record], condition: str, title: str = "") -> Figure:
+def bars_figure(records: Sequence[Record], condition: str) -> Figure:
     """Accuracy on train and on test attributes, with 95 % intervals over episodes."""
     methods = in_order(list(dict.fromkeys(r.method for r in select(records, condition=condition))))
     figure = new_figure(3.4)
@@ -71,8 +70,6 @@ def bars_figure(records: Sequence[Record], condition: str, title: str = "") -> F
     axes.set_xticks(x, [NAMES.get(m, m) for m in methods], fontsize=8, rotation=30 if len(methods) > 9 else 0)
     axes.set(ylim=(48, 104), ylabel="accuracy on episodes, %")
     axes.axhline(50, color="0.5", linestyle="--", linewidth=0.8)
-    if title:
-        axes.set_title(title, fontsize=10)
     figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return figure
 

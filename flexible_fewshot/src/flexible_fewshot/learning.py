@@ -39,6 +39,8 @@ class Representation(LightningModule):
         flip: whether half of the images are mirrored.
         seed: of augmentation.
         lam: λ of the logistic readout in `test`.
+    Raises:
+        ValueError: `pretrained` cannot be read, or holds another encoder.
     """
 
     learns_from_episodes = False
@@ -146,6 +148,8 @@ class SimCLR(Representation):
         hidden, projection, head_layers: sizes of MLP1.
         batchnorm: whether MLP1 has batch norm.
         jitter, hue, grey: strengths of colour augmentation.
+    Raises:
+        ValueError: no such variant.
     """
 
     def __init__(

@@ -13,6 +13,8 @@ def cross_view_loss(z: Tensor, other: Tensor, temperature: float) -> Tensor:
     Args:
         z, other: (n, d), projections of two views, row by row; normalised here.
         temperature: τ.
+    Returns:
+        A scalar.
     Raises:
         ValueError: shapes differ, or τ is not positive.
     """
@@ -24,7 +26,13 @@ def cross_view_loss(z: Tensor, other: Tensor, temperature: float) -> Tensor:
 def nt_xent_loss(z: Tensor, other: Tensor, temperature: float) -> Tensor:
     """SimCLR's loss: the positive of each of the 2n views against its 2n - 2 negatives of both views.
 
-    Args and errors as in `cross_view_loss`; symmetric in the views.
+    Args:
+        z, other: (n, d), projections of two views, row by row; normalised here. The loss is symmetric in them.
+        temperature: τ.
+    Returns:
+        A scalar.
+    Raises:
+        ValueError: shapes differ, or τ is not positive.
     """
     _check(z, other, temperature)
     n = len(z)

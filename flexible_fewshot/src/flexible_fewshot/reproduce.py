@@ -12,7 +12,7 @@ from . import figures
 from .bins import binned, paired_differences, scores_of
 from .claims import Claim, claims_table
 from .configured import one_thread
-from .demo import markdown, study_figures
+from .demo import study_figures
 from .evidence import (
     NONE,
     STRONG,
@@ -28,6 +28,7 @@ from .experiment import Experiment
 from .intervals import over_episodes, pooled
 from .results import save_figure, write_result
 from .study import Record
+from .tables import markdown
 from .toy import closed_forms, toy_result, toy_world, train_toy
 from .transferability import bin_of, equal_width_edges
 
@@ -36,14 +37,14 @@ PAIRS = (("U", "SA"), ("UFTA", "SA"), ("UFTA", "U"), ("UFTE", "U"), ("SA*", "UFT
 
 
 def reproduce(
-    experiment: str = "all", *, out: str = "runs/flexible_fewshot-reproduce", data_dir: str = "data/omniglot"
+    experiment: str = "all", *, out: str = "runs/flexible_fewshot-reproduce", omniglot_dir: str = "data/omniglot"
 ) -> int:
     """Measure what the README quotes; a run that was stopped goes on where it was.
 
     Args:
-        experiment: faces, sweep, toy, digits, omniglot (needs data_dir), or all (the first four).
+        experiment: faces, sweep, toy, digits, omniglot (needs omniglot_dir), or all (the first four).
         out: Folder for results and figures.
-        data_dir: Folder with images_background_small1.zip and strokes_background_small1.zip.
+        omniglot_dir: Folder with images_background_small1.zip and strokes_background_small1.zip.
     """
     chosen = ["faces", "sweep", "toy", "digits"] if experiment == "all" else [experiment]
     for name in chosen:
@@ -52,30 +53,30 @@ def reproduce(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     for name in chosen:
-        EXPERIMENTS[name](folder, data_dir)
+        EXPERIMENTS[name](folder, omniglot_dir)
     return 0
 
 
 def faces(out: Path, _: str) -> None:
     """The main table on correlated attributes, and finetuning on independent ones."""
     experiment = Experiment(["demo", "reproduce_faces"])
-    records = experiment.records(out / "cells", "faces")
-    finish(out, "faces", experiment, records, face_claims(records), [STRONG, NONE])
-    study_figures(experiment, records, out, out / "cells", experiment.study.seeds[0], "faces_")
+    records = experiment.finish_all(out / "cells", "faces")
+    write(out, "faces", experiment, records, face_claims(records), [STRONG, NONE])
+    study_figures(experiment, records, out, out / "cells", experiment.settings.seeds[0], "faces_")
 
 
 def sweep(out: Path, _: str) -> None:
     """The gain of finetuning against ρ and against the T-score of episodes; ρ = 0 and 2.5 are those of `faces`."""
     main, more = Experiment(["demo", "reproduce_faces"]), Experiment(["demo", "reproduce_sweep"])
-    records = [r for r in main.records(out / "cells", "faces") if r.condition in (STRONG, NONE)]
-    records += more.records(out / "cells", "sweep")
-    conditions = {**main.study.conditions, **more.study.conditions}
+    records = [r for r in main.finish_all(out / "cells", "faces") if r.condition in (STRONG, NONE)]
+    records += more.finish_all(out / "cells", "sweep")
+    conditions = {**main.settings.conditions, **more.settings.conditions}
     rhos = sorted(((c, float(s["data.init_args.rho"])) for c, s in conditions.items()), key=lambda pair: pair[1])
-    source = {c: (main if c in main.study.conditions else more) for c, _ in rhos}
+    source = {c: (main if c in main.settings.conditions else more) for c, _ in rhos}
     scores = {
         (condition, k): scores_of(source[condition].cell(condition, seed, "U").data)
         for condition, _ in rhos
-        for k, seed in enumerate(source[condition].study.seeds)
+        for k, seed in enumerate(source[condition].settings.seeds)
     }
     means = [float(np.mean([v for (c, _), v in scores.items() if c == condition])) for condition, _ in rhos]
     save_figure(out / "sweep.png", figures.sweep_figure(records, rhos, means))
@@ -96,13 +97,12 @@ def sweep(out: Path, _: str) -> None:
         "mean_t_score": dict(zip([c for c, _ in rhos], means, strict=True)),
         "bins": {"edges": edges.tolist(), "episodes": counts, **{m: found for m, (found, _) in bins.items()}},
     }
-    finish(out, "sweep", more, records, claims, [c for c, _ in rhos], content)
+    write(out, "sweep", more, records, claims, [c for c, _ in rhos], content)
 
 
 def toy(out: Path, _: str) -> None:
     """The paper's 30,000 episodes, ours of 5,000 with five seeds, and the usual few-shot problem for control."""
     experiment = Experiment(["demo"])
-    rows = {}
     with one_thread():
         long = train_toy(replace(experiment.toy, steps=30_000), experiment.toy_trainer)
         control = train_toy(replace(experiment.toy, flexible=False), experiment.toy_trainer)
@@ -124,18 +124,18 @@ def toy(out: Path, _: str) -> None:
 def digits(out: Path, _: str) -> None:
     """The same methods on scikit-learn's digits, with nothing tuned."""
     experiment = Experiment(["demo", "reproduce_digits"])
-    records = experiment.records(out / "cells", "digits")
-    finish(out, "digits", experiment, records, [], ["digits"])
+    records = experiment.finish_all(out / "cells", "digits")
+    write(out, "digits", experiment, records, [], ["digits"])
     save_figure(out / "digits_bars.png", figures.bars_figure(records, "digits"))
 
 
-def omniglot(out: Path, data_dir: str) -> None:
+def omniglot(out: Path, omniglot_dir: str) -> None:
     """The same methods on real drawings with attributes of their strokes, with nothing tuned."""
-    experiment = Experiment(["demo", "reproduce_omniglot"], [f"--data.init_args.data_dir={data_dir}"])
-    records = experiment.records(out / "cells", "omniglot")
-    finish(out, "omniglot", experiment, records, [], ["omniglot"])
+    experiment = Experiment(["demo", "reproduce_omniglot"], [f"--data.init_args.data_dir={omniglot_dir}"])
+    records = experiment.finish_all(out / "cells", "omniglot")
+    write(out, "omniglot", experiment, records, [], ["omniglot"])
     save_figure(out / "omniglot_bars.png", figures.bars_figure(records, "omniglot"))
-    data = experiment.cell("omniglot", experiment.study.seeds[0], "U").data
+    data = experiment.cell("omniglot", experiment.settings.seeds[0], "U").data
     frozen = data.episodes("test")
     shown = [next(i for i, c in enumerate(frozen.contexts) if len(c) == n) for n in (1, 2)]
     save_figure(
@@ -152,7 +152,7 @@ EXPERIMENTS: dict[str, Callable[[Path, str], None]] = {
 }
 
 
-def finish(
+def write(
     out: Path,
     name: str,
     experiment: Experiment,
@@ -164,14 +164,14 @@ def finish(
     """`out`/NAME.json and the tables on the terminal: means with intervals, by seed, paired differences, claims."""
     data = experiment.data
     content = {
-        "seeds": experiment.study.seeds,
+        "seeds": experiment.settings.seeds,
         "episodes": data.n_episodes,
         "queries": data.queries,
         "table": [row for condition in conditions for row in table(records, condition)],
         "paired": {condition: paired_rows(records, condition) for condition in conditions},
         **(more or {}),
     }
-    command = f"flexible-fewshot reproduce {name}" + " --data_dir DIR" * (name == "omniglot")
+    command = f"flexible-fewshot reproduce {name}" + " --omniglot_dir DIR" * (name == "omniglot")
     write_result(out / f"{name}.json", command, claims, PACKAGES, indent=None, **content)
     for condition in conditions:
         print(f"\n{condition}\n{markdown(records, condition)}")

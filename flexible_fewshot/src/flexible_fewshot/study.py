@@ -86,63 +86,87 @@ class StudySettings:
                     chain += [(condition, seed, m) for m in line if (condition, seed, m) not in chain]
         return sorted(chains.values(), key=len, reverse=True)
 
+    def check(self, condition: str, method: str) -> None:
+        """Raises ValueError unless the study has the method and the condition."""
+        for kind, name, known in (("method", method, self.methods), ("condition", condition, self.conditions)):
+            if name not in known:
+                raise ValueError(f"unknown {kind} {name!r}, choose from {', '.join(known)}")
+
     def line(self, method: str) -> list[str]:
-        """The methods that one starts from, by `after`, and itself."""
+        """The methods that one starts from, by `after`, and itself.
+
+        Raises:
+            ValueError: unknown method.
+        """
         if method not in self.methods:
-            raise ValueError(f"unknown method {method!r}, the study has {', '.join(self.methods)}")
+            raise ValueError(f"unknown method {method!r}, choose from {', '.join(self.methods)}")
         after = self.methods[method].get("after")
         return [*(self.line(after) if after else []), method]
 
 
 def finish(experiment: Experiment, condition: str, seed: int, method: str, out: Path) -> list[Record]:
-    """Train and judge one method, or read what an equal run left in `out`."""
-    study = experiment.study
-    own = study.methods[method]
+    """Train and judge one method, or read what an equal run left in `out`.
+
+    Records whose checkpoint is gone are made again with it: methods that start from it need the file.
+
+    Raises:
+        FileNotFoundError: the checkpoint of the method that this one starts from is missing.
+        ValueError: the config has no such method or condition.
+    """
+    settings = experiment.settings
+    settings.check(condition, method)
+    own = settings.methods[method]
     parent = checkpoint_path(out, condition, seed, own["after"]) if own.get("after") else None
+    if parent and not parent.is_file():
+        raise FileNotFoundError(f"{parent}: no such file; {method} starts from it, so {own['after']} comes first")
     cell = experiment.cell(condition, seed, method, parent)
-    known = fingerprint(cell, study, own, parent)
+    known = fingerprint(cell, settings, own, parent)
+    records, weights = records_path(out, condition, seed, method), checkpoint_path(out, condition, seed, method)
+    featureless = own.get("features") == "attributes"
+    if not featureless and not weights.is_file():
+        records.unlink(missing_ok=True)
 
     def make() -> list[dict]:
         start = time.perf_counter()
-        if own.get("features") == "attributes":
-            judged = judge_attributes(cell, study)
+        if featureless:
+            judged = judge_attributes(cell, settings)
         else:
             trainer = cell.trainer()
             if trainer.max_steps != 0:
                 trainer.fit(cell.model, datamodule=cell.data)
-            save_checkpoint(cell.model, checkpoint_path(out, condition, seed, method))
-            judged = judge(cell, study)
+            save_checkpoint(cell.model, weights)
+            judged = judge(cell, settings)
         seconds = round(time.perf_counter() - start, 1)
         return [
             asdict(Record(condition, seed, method, group, shots, readout, rounded(accuracies, 2), seconds))
             for group, shots, readout, accuracies in judged
         ]
 
-    found = cached(records_path(out, condition, seed, method), known, make)
+    found = cached(records, known, make)
     return [Record(**record) for record in found]
 
 
 Judged = list[tuple[str, int, str, np.ndarray]]
 
 
-def judge(cell: Experiment, study: StudySettings) -> Judged:
+def judge(cell: Experiment, settings: StudySettings) -> Judged:
     """A trained method on all groups, at all shots."""
     model = cell.model.eval().cpu()
     pool = cell.data.pool("test")
     raw = extract(model.encoder, pool.images)
     features = Standardizer.of(extract(model.encoder, cell.data.pool("train").images))(raw)
     judged: Judged = []
-    for group in study.groups:
+    for group in settings.groups:
         episodes = cell.data.episodes("test", group)
         own = isinstance(model, EpisodicLearner) and not isinstance(model, FinetuneEpisodes)
-        for shots in study.shots:
+        for shots in settings.shots:
             fewer = episodes.with_shots(shots)
             if own:
                 judged.append((group, shots, "own", model.judge(pool.images, fewer, raw).per_episode))
-            if not own or shots == max(study.shots):
-                found = evaluate(features, fewer, LogisticReadout(study.lam))
+            if not own or shots == max(settings.shots):
+                found = evaluate(features, fewer, LogisticReadout(settings.lam))
                 judged.append((group, shots, "lr", found.per_episode))
-        judged += others(features, episodes.with_shots(max(study.shots)), group)
+        judged += others(features, episodes.with_shots(max(settings.shots)), group)
     return judged
 
 
@@ -152,14 +176,14 @@ def others(features: torch.Tensor, episodes: Episodes, group: str) -> Judged:
     return [(group, episodes.shots, k, evaluate(features, episodes, r).per_episode) for k, r in readouts.items()]
 
 
-def judge_attributes(cell: Experiment, study: StudySettings) -> Judged:
+def judge_attributes(cell: Experiment, settings: StudySettings) -> Judged:
     """GT: an image's features are its true attributes of the group in question; no pixel is looked at."""
     judged: Judged = []
-    for group in study.groups:
+    for group in settings.groups:
         features = torch.from_numpy(cell.data.table("test").of(cell.data.split.group(group))).float()
         episodes = cell.data.episodes("test", group)
-        for shots in study.shots:
-            found = evaluate(features, episodes.with_shots(shots), LogisticReadout(study.lam_attributes))
+        for shots in settings.shots:
+            found = evaluate(features, episodes.with_shots(shots), LogisticReadout(settings.lam_attributes))
             judged.append((group, shots, "lr", found.per_episode))
     return judged
 
@@ -192,10 +216,10 @@ def file_name(condition: str, seed: int, method: str) -> str:
     return f"{condition}-{seed}-{method}".replace("*", "star")
 
 
-def fingerprint(cell: Experiment, study: StudySettings, own: dict[str, Any], parent: Path | None) -> str:
+def fingerprint(cell: Experiment, settings: StudySettings, own: dict[str, Any], parent: Path | None) -> str:
     """Of all that decides the records."""
     data = cell.data
-    judged = [study.shots, study.groups, study.lam, study.lam_attributes]
+    judged = [settings.shots, settings.groups, settings.lam, settings.lam_attributes]
     frozen = [data.n_episodes, data.shots, data.queries, data.episodes_file]
     before = hashlib.sha256(parent.read_bytes()).hexdigest() if parent else ""
     described = cell.described()

@@ -1,10 +1,9 @@
 """The toy problem: in a linear world, a ProtoNet unlearns exactly the attributes that training episodes do not use.
 
 x = A z + ζ with z in {0, 1}^10, A (30, 10) uniform in [0, 1], ζ normal with standard deviation 0.1. Training contexts
-are pairs of the
-first five attributes, test contexts pairs of the last five. W (10, 30) is trained by episodes of a ProtoNet with
-squared
-distance. Since W (x - c) = W A (z - z̄_S) + noise, what helps training is to make the test columns of W A small.
+are pairs of the first five attributes, test contexts pairs of the last five. W (10, 30) is trained by episodes of a
+ProtoNet with squared distance. Since W (x - c) = W A (z - z̄_S) + noise, what helps training is to make the test
+columns of W A small.
 """
 
 from __future__ import annotations

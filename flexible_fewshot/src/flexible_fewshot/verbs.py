@@ -11,7 +11,6 @@ from pytorch_lightning import Trainer
 
 from . import episodic, learning
 from .configured import one_thread, quiet
-from .demo import markdown
 from .encoders import load_encoder, read_checkpoint
 from .evaluation import EpisodeResult, Standardizer, rounded
 from .evaluation import evaluate as judge
@@ -23,6 +22,7 @@ from .learning import Representation
 from .readouts import READOUTS, LogisticReadout
 from .results import read_json, whole, write_json
 from .study import save_checkpoint
+from .tables import markdown
 from .toy import ToySettings, train_toy
 from .transferability import transferability_score
 from .weights import load_weights
@@ -39,6 +39,7 @@ def load_learner(path: str) -> Representation:
     """The module of a checkpoint of `fit` or `study`, head included.
 
     Raises:
+        FileNotFoundError: no such file.
         ValueError: the checkpoint cannot be read, or its learner is not one of this package.
     """
     content = read_checkpoint(path)
@@ -65,12 +66,12 @@ def finetune(
         out: Checkpoint that is written.
     """
     experiment = _experiment(config, overrides)
-    if method not in experiment.study.methods:
-        raise ValueError(f"config {config} has no method {method!r}, but {', '.join(experiment.study.methods)}")
-    own = {k: v for k, v in experiment.study.methods[method].items() if k not in ("after", "features")}
+    if method not in experiment.settings.methods:
+        raise ValueError(f"unknown method {method!r}, choose from {', '.join(experiment.settings.methods)}")
+    own = {k: v for k, v in experiment.settings.methods[method].items() if k not in ("after", "features")}
     encoder = read_checkpoint(ckpt_path)["hyper_parameters"]
     sizes = {f"model.init_args.{key}": encoder[key] for key in ("encoder", "width") if key in encoder}
-    given = dict(o.partition("=")[::2] for o in overrides or [])
+    given = dict(o.removeprefix("--").partition("=")[::2] for o in overrides or [])
     cell = experiment.with_settings({**own, **sizes, "model.init_args.pretrained": ckpt_path, **given})
     cell.trainer().fit(cell.model, datamodule=cell.data)
     _save(cell.model, Path(out))
@@ -103,7 +104,7 @@ def extract(
 
 def episodes(
     config: str = "demo", *, group: str = "test", stage: str = "test", overrides: list[str] | None = None,
-    out: str = "runs/episodes.json.gz",
+    out: str = "runs/flexible_fewshot-episodes.json.gz",
 ) -> int:  # fmt: skip
     """Freeze episodes into a file, by the names of images, so that others compare on the same ones.
 
@@ -129,8 +130,8 @@ def episodes(
 
 def evaluate(
     ckpt_path: str, *, config: str = "demo", group: str = "test", readout: str = "lr", lam: float = 1e-3,
-    shots: int = 0, episodes: str = "", against: str = "", overrides: list[str] | None = None,
-    out: str = "", cache: str = "runs/flexible_fewshot-cache",
+    shots: int = 0, episodes: str | None = None, against: str | None = None, overrides: list[str] | None = None,
+    out: str | None = None, cache: str = "runs/flexible_fewshot-cache",
 ) -> int:  # fmt: skip
     """Judge a checkpoint on the frozen episodes of the test pool; `attributes` for the oracle GT instead of a file.
 
@@ -141,10 +142,10 @@ def evaluate(
         readout: lr, nc, nn, or own for the map of an episodic learner.
         lam: Penalty of lr; the paper has 1e-3 for features and 1e-2 for attributes.
         shots: Support images of each class, fewer than the episodes have; 0: all.
-        episodes: File of frozen episodes; empty: those of the config.
+        episodes: File of frozen episodes; without it, those of the config.
         against: Result of another `evaluate --out`, to compare with, paired by episode.
         overrides: Settings over the config, such as data.init_args.data_dir=DIR.
-        out: JSON file with the accuracy of every episode; empty: none.
+        out: JSON file for the accuracy of every episode.
         cache: Folder that keeps features by the hash of the weights.
     """
     if readout not in (*READOUTS, "own"):
@@ -242,8 +243,8 @@ def study(
         out: Folder for records and weights.
     """
     experiment = _experiment(config, overrides)
-    records = experiment.records(Path(out), config)
-    for condition in experiment.study.conditions:
+    records = experiment.finish_all(Path(out), config)
+    for condition in experiment.settings.conditions:
         print(f"\n{condition}\n{markdown(records, condition)}")
     mean = over_episodes(records[0].accuracies)
     print(f"\n{len(records)} records of up to {len(records[0].accuracies)} episodes each (first: {mean.mean:.1f} %)")

@@ -8,8 +8,7 @@ from . import command
 from .demo import demo
 from .experiment import Experiment
 from .reproduce import reproduce
-from .sweep import sweep
-from .verbs import adapt, bound, risk
+from .verbs import adapt, bound, risk, sweep
 
 VERBS = {"demo": demo, "reproduce": reproduce, "bound": bound, "risk": risk, "sweep": sweep, "adapt": adapt}
 

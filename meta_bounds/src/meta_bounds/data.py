@@ -65,6 +65,8 @@ class MetaData(LightningDataModule):
         seeds: of the runs.
         novel_tasks: T, novel tasks per trial.
         steps_per_epoch: length of an epoch.
+    Raises:
+        ValueError: no seeds or noises, a negative noise, or a number below 1.
     """
 
     inputs: int
@@ -153,6 +155,8 @@ class SinusoidData(MetaData):
         train_noise: standard deviation of the noise on training targets.
         half_width: x ~ U[-half_width, half_width]. The paper does not give it; 5 is MAML's.
         queries: points of a novel task at which it is judged, evenly spaced.
+    Raises:
+        ValueError: a negative train_noise, or half_width or queries that are not positive.
     """
 
     inputs, outputs, loss = 1, 1, "squared_error"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 from pytorch_lightning import Trainer
@@ -36,14 +36,10 @@ def demo(*, out: str = "runs/meta_bounds", seed: int = 0, fast: bool = False, st
     start = time.perf_counter()
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    experiment = Experiment(["demo", "fast"] if fast else ["demo"])
-    if seed:
-        seeds = [own + 100 * seed for own in dict.fromkeys(experiment.data.seeds)]
-        experiment = Experiment(experiment.configs, [f"--data.init_args.seeds={seeds}"])
-    settings = replace(experiment.theory, seed=experiment.theory.seed + seed)
+    experiment = seeded(["demo", *(["fast"] if fast else [])], seed)
 
-    theory, names = theory_part(settings, folder)
-    records = experiment.records(folder / "learners", "learners on sinusoids")
+    theory, names = theory_part(experiment.theory, folder)
+    records = experiment.finish_all(folder / "cells", "learners on sinusoids")
     claims = [*theory, *sinusoid_claims(records, experiment)]
     names = [*names, learners_part(records, experiment, folder)]
     command = f"meta-bounds demo --seed {seed}" + " --fast" * fast
@@ -51,6 +47,15 @@ def demo(*, out: str = "runs/meta_bounds", seed: int = 0, fast: bool = False, st
     print(claims_table(claims, fast))
     print(f"figures, tables and claims.json: {shlex.quote(str(folder))}")
     return exit_status(claims, strict)
+
+
+def seeded(configs: Sequence[str], seed: int) -> Experiment:
+    """The experiment with the seeds of tasks and learners, and that of the theory's draws, shifted."""
+    experiment = Experiment(configs)
+    if not seed:
+        return experiment
+    seeds = [own + 100 * seed for own in dict.fromkeys(experiment.data.seeds)]
+    return experiment.with_settings({"data.init_args.seeds": seeds, "theory.seed": experiment.theory.seed + seed})
 
 
 def theory_part(settings: TheorySettings, folder: Path) -> tuple[list[Claim], list[str]]:

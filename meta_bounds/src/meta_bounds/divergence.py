@@ -49,7 +49,15 @@ def discrete_kl_bits(tables: Tensor) -> Tensor:
 
 
 def mean_kl(kl: Tensor) -> Tensor:
-    """K = (1/J²) Σ_ij KL(P_i || P_j), the diagonal's zeros counted, as Corollary 1 has it. (J, J) -> ()."""
+    """K = (1/J²) Σ_ij KL(P_i || P_j), the diagonal's zeros counted, as Corollary 1 has it.
+
+    Args:
+        kl: in bits, shape (J, J).
+    Returns:
+        A scalar, in bits.
+    Raises:
+        ValueError: another shape.
+    """
     if kl.ndim != 2 or kl.shape[0] != kl.shape[1]:
         raise ValueError(f"kl must be (J, J), got {tuple(kl.shape)}")
     return kl.mean()

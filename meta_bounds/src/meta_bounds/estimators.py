@@ -77,7 +77,11 @@ class AffineEstimator:
         return self._average_risk(float64(tau), self.designs.model.task_cov, 0.0)
 
     def prior_risk(self) -> Tensor:
-        """The same averaged over the model's proper prior of τ as well. (...)"""
+        """The same averaged over the model's proper prior of τ as well. (...)
+
+        Raises:
+            ValueError: the model's prior of τ is flat.
+        """
         model = self.designs.model
         if model.tau_cov is None:
             raise ValueError("the model's prior of τ is flat: give tau_mean and tau_cov, or take hierarchy_risk")

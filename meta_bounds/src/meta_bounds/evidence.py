@@ -230,14 +230,15 @@ def learner_claims(
 
     claims = []
     for learner in learners:
+        prefix, name = learner.replace("_", "-"), NAMES[learner][0].upper() + NAMES[learner][1:]
         decay = errors(learner, most, least) / errors(learner, most, many)
         more = errors(learner, some, least) / errors(learner, most, least)
         gained = mean_and_error(np.log(more) / np.log(decay))
         decayed = mean_and_error(decay)
         claims += [
             Claim(
-                f"{learner}-decay",
-                f"{NAMES[learner]} gains from shots (error at k = {least} over that at {many}, M = {most})",
+                f"{prefix}-decay",
+                f"{name} gains from shots (error at k = {least} over that at {many}, M = {most})",
                 "decays in k",
                 decayed[0],
                 "above 2 by two standard errors",
@@ -245,9 +246,9 @@ def learner_claims(
                 decayed[1],
             ),
             Claim(
-                f"{learner}-plateau",
-                f"{NAMES[learner]} gains little from {most / some:g} times the tasks, k = {least} (log error, as a "
-                f"share of what {many / least:g} times the shots gain)",
+                f"{prefix}-plateau",
+                f"{name} gains little from {most / some:g} times the tasks, M = {some} to {most}, k = {least} (log "
+                f"error, as a share of what {many / least:g} times the shots gain)",
                 "flat in M",
                 gained[0],
                 "below 0.5 by two standard errors",

@@ -15,7 +15,7 @@ from .theory import TheorySettings
 LINKS = ("inputs", "outputs", "loss", "seeds", "dim", "count")  # a model is told those that it asks for
 
 
-class ExperimentCommandLine(CommandLine):
+class StudyCommandLine(CommandLine):
     """LightningCLI whose models are told the sizes of the data, and whose configs may say what a study covers."""
 
     def add_arguments_to_parser(self, parser):
@@ -28,28 +28,28 @@ class ExperimentCommandLine(CommandLine):
 class Experiment(Configured):
     """The model, data, trainer and settings of one or more configs, the later over the earlier."""
 
-    command_line = ExperimentCommandLine
+    command_line = StudyCommandLine
 
     def __init__(self, configs: Sequence[str], overrides: Sequence[str] = ()):
         quiet(
             ".*no `val_dataloader`.*", ".*run with no optimizer.*"
         )  # a study judges after training, a closed form too
         super().__init__(configs, overrides)
-        self.study = self.section("study", StudySettings)
+        self.settings = self.section("study", StudySettings)
         self.theory = self.section("theory", TheorySettings)
 
     def described(self) -> dict[str, Any]:
         """All that decides a learner's result, as JSON."""
         return super().described() | {
-            "study": {k: v for k, v in asdict(self.study).items() if k not in ("learners", "workers")}
+            "study": {k: v for k, v in asdict(self.settings).items() if k not in ("learners", "workers")}
         }
 
     def finish(self, learner: str, out: Path) -> list[Record]:
         """The records of one learner, trained now or before."""
-        return finish(learner, self.model, self.data, self.study, self.trainer, out, self.fingerprint())
+        return finish(learner, self.model, self.data, self.settings, self.trainer, out, self.fingerprint())
 
-    def records(self, out: Path, title: str) -> list[Record]:
-        """The study of all learners with a progress bar, the costly ones first."""
-        learners = [(name, out) for name in self.study.learners]
-        found = self.each("finish", learners, self.study.workers, title, "learner")
+    def finish_all(self, out: Path, title: str) -> list[Record]:
+        """The records of all learners with a progress bar, the costly ones first."""
+        learners = [(name, out) for name in self.settings.learners]
+        found = self.each("finish", learners, self.settings.workers, title, "learner")
         return [record for records in found for record in records]

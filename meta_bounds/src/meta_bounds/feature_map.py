@@ -108,6 +108,8 @@ class BasisMAP(FeatureMAP):
     Args:
         inputs, outputs, loss, seeds: see `Learner`.
         bumps: their number, evenly spaced, as wide as they are apart.
+    Raises:
+        ValueError: several inputs, or fewer than 2 bumps.
     """
 
     def __init__(self, inputs: int, outputs: int, loss: str, seeds: list[int], bumps: int = 20):
@@ -133,6 +135,8 @@ class PrincipalMAP(FeatureMAP):
     Args:
         inputs, outputs, loss, seeds: see `Learner`.
         components: their number.
+    Raises:
+        ValueError: components are not from 1 to the number of inputs.
     """
 
     def __init__(self, inputs: int, outputs: int, loss: str, seeds: list[int], components: int = 30):

@@ -42,6 +42,11 @@ LEARNER_STYLE = {
 }
 
 
+def new_figure(height: float) -> Figure:
+    """A figure of the house's width."""
+    return Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+
+
 def polynomial_figure(example: PolynomialExample) -> Figure:
     """Figure 1: least squares through five points, and the MAP that has seen three other tasks."""
     figure, axes = one_panel(3.4)
@@ -99,7 +104,7 @@ def samples_figure(rows: Sequence[Row]) -> Figure:
 
 def chain_figure(rows: Sequence[Row]) -> Figure:
     """Bayes risk and the lower bounds below it, against n and against k, on the hexagon."""
-    figure = Figure(figsize=(WIDTH, 3.8), dpi=DPI, layout="constrained")
+    figure = new_figure(3.8)
     panels = figure.subplots(1, 2, sharey=True)
     styles = {
         "bayes_risk": ("Bayes risk", "k", "o"),
@@ -199,7 +204,7 @@ def learners_figure(
 
     Squared errors on a log scale up to ten times their median, shares of wrong answers on a linear one.
     """
-    figure = Figure(figsize=(WIDTH, 3.7), dpi=DPI, layout="constrained")
+    figure = new_figure(3.7)
     left, right = figure.subplots(1, 2, sharey=True)
     for learner in (name for name in LEARNER_STYLE if select(records, learner=name)):
         colour, marker = LEARNER_STYLE[learner]
@@ -224,7 +229,7 @@ def learners_figure(
 
 def novel_noise_figure(records: Sequence[Record], learner: str, shots: Sequence[int]) -> Figure:
     """Figure 3: error against the novel noise, without and with that noise on the queries."""
-    figure = Figure(figsize=(WIDTH, 3.6), dpi=DPI, layout="constrained")
+    figure = new_figure(3.6)
     left, right = figure.subplots(1, 2, sharey=True)
     samples = sorted({r.samples for r in records})
     cells = [(n, k) for n in samples for k in shots]
@@ -246,7 +251,7 @@ def novel_noise_figure(records: Sequence[Record], learner: str, shots: Sequence[
 
 
 def one_panel(height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+    figure = new_figure(height)
     return figure, figure.subplots()
 
 

@@ -55,6 +55,8 @@ class GradientMAP(LightningModule):
     Args:
         dim, count: d and M + 1 (linked from the data).
         iterations: of L-BFGS in a step, at most.
+    Raises:
+        ValueError: iterations below 1.
     """
 
     def __init__(self, dim: int, count: int, iterations: int = 1000):
@@ -107,6 +109,8 @@ class PolynomialHierarchy(LightningDataModule):
         theta_variance, train_variance, novel_variance: σ_θ², σ_1², σ_{M+1}².
         seed: of tasks and data.
         steps_per_epoch: length of an epoch.
+    Raises:
+        ValueError: more coefficients than the paper's τ has, or a number below 1.
     """
 
     def __init__(

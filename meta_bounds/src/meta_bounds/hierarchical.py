@@ -103,7 +103,11 @@ class HBLR:
         return self._summary(information, (information @ thetas[..., None])[..., 0], shrink, M)
 
     def task_terms(self, grams: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-        """R_i = (I + A_i Σ_θ)^-1 and P_i = R_i A_i of every task, (..., M, d, d) each."""
+        """R_i = (I + A_i Σ_θ)^-1 and P_i = R_i A_i of every task, (..., M, d, d) each.
+
+        Raises:
+            ValueError: grams of another shape.
+        """
         if grams.shape[-2:] != (self.dim, self.dim):
             raise ValueError(f"grams must be (..., {self.dim}, {self.dim}), got {tuple(grams.shape)}")
         A = grams / variance[..., None, None]
@@ -283,7 +287,11 @@ def moments_of_task(features: Tensor, targets: Tensor, dim: int) -> tuple[Tensor
 
 
 def moments_of_tasks(features, targets, dim: int) -> tuple[Tensor, Tensor]:
-    """X'X (..., M, d, d) and X'y (..., M, d) of tasks (..., M, n, d), or of lists of M tasks of any sizes."""
+    """X'X (..., M, d, d) and X'y (..., M, d) of tasks (..., M, n, d), or of lists of M tasks of any sizes.
+
+    Raises:
+        ValueError: another number of target vectors than tasks, or features of another shape.
+    """
     if isinstance(features, Tensor):
         if features.ndim < 3:
             raise ValueError(f"training features must be (..., M, n, {dim}), got {tuple(features.shape)}")

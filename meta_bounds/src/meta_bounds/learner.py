@@ -16,6 +16,8 @@ class Learner(LightningModule):
 
     Args:
         inputs, outputs, loss, seeds: of the data (linked from them); loss is `squared_error` or `cross_entropy`.
+    Raises:
+        ValueError: unknown loss.
     """
 
     def __init__(self, inputs: int, outputs: int, loss: str, seeds: list[int]):

@@ -30,6 +30,8 @@ class NetworkLearner(Learner):
         episodes: tasks per step (the meta-batch), drawn with replacement.
         support: rows of an episode (of each class) to adapt to.
         query: other rows (of each class) to be judged by, at most; fewer if the task has no more.
+    Raises:
+        ValueError: a number below 1, or a rate that is not positive.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ def read_omniglot(data_dir: str, name: str) -> tuple[Tensor, list[str]]:
     """
     folder, archive = Path(data_dir) / name, Path(data_dir) / f"{name}.zip"
     if folder.is_dir():
-        files = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*.png"))}
+        files = {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*.png"))}
         where = str(folder)
     elif archive.is_file():
         files, where = _read_zip(archive, name), str(archive)
@@ -86,6 +86,8 @@ class OmniglotData(MetaData):
         train_set, novel_set: names of official sets; alphabets of the first are left out of the second.
         side: images are averaged down to side x side pixels.
         queries: drawings of each novel character to be judged by.
+    Raises:
+        ValueError: more drawings asked for than a character has, or fewer than 2 ways.
     """
 
     loss = "cross_entropy"
@@ -130,6 +132,9 @@ class OmniglotData(MetaData):
         """Ink of the training characters and of the novel ones, averaged and centred; (characters, 20, side²) each.
 
         The official small sets share two alphabets (Greek, Latin): what is trained on is left out of the novel ones.
+
+        Raises:
+            ValueError: fewer characters than ways; and as `read_omniglot`.
         """
         if self._images is None:
             train, names = read_omniglot(self.data_dir, self.train_set)

@@ -17,6 +17,9 @@ class Packing:
     """J parameters in the d-dimensional space of tasks.
 
     points: θ, shape (J, d), J >= 2, no two alike.
+
+    Raises:
+        ValueError: fewer than two points, another shape, a point that is not finite, or two that are the same.
     """
 
     points: Tensor
@@ -48,19 +51,31 @@ class Packing:
         return float(self.points.norm(dim=1).max())
 
     def scaled(self, factor: float) -> Packing:
-        """The same shape, `factor` times as large: δ grows alike, divergences with its square."""
+        """The same shape, `factor` times as large: δ grows alike, divergences with its square.
+
+        Raises:
+            ValueError: the factor is not positive.
+        """
         return Packing(self.points * float(positive(factor=factor)[0]))
 
 
 def hexagon(radius: float = 1.0) -> Packing:
-    """Centre and six corners in the plane: J = 7, δ = radius / 2."""
+    """Centre and six corners in the plane: J = 7, d = 2, δ = radius / 2.
+
+    Raises:
+        ValueError: the radius is not positive.
+    """
     angle = torch.arange(6, dtype=torch.float64) * math.pi / 3
     corners = torch.stack([angle.cos(), angle.sin()], -1)
     return Packing(float(positive(radius=radius)[0]) * torch.cat([torch.zeros(1, 2), corners]))
 
 
 def hypercube(d: int, radius: float = 1.0) -> Packing:
-    """The 2^d corners of a cube with corners at norm `radius`: δ = radius / √d."""
+    """The 2^d corners of a cube with corners at norm `radius`: δ = radius / √d.
+
+    Raises:
+        ValueError: d is not from 1 to 12, or the radius is not positive.
+    """
     if not 1 <= d <= 12:
         raise ValueError(f"a hypercube of 2^d points is made for d from 1 to 12, got {d}")
     corners = torch.tensor(list(product([-1.0, 1.0], repeat=d)), dtype=torch.float64)
@@ -78,6 +93,8 @@ def greedy_packing(d: int, generator: torch.Generator, separation: float = 0.5, 
         generator: source of the draws.
         separation: smallest distance, 2δ; Theorem 3 takes 1/2.
         candidates: draws in all.
+    Raises:
+        ValueError: d below 1, fewer than 2 candidates, or a separation outside (0, 2].
     """
     if d < 1 or candidates < 2 or not 0 < separation <= 2:
         raise ValueError(f"need d >= 1, candidates >= 2, 0 < separation <= 2, got {d}, {candidates}, {separation}")

@@ -18,6 +18,8 @@ def min_shots(curve: Callable[[Tensor], Tensor], error: float, most: int = 10**9
         curve: k as a float64 scalar -> a value that never rises with k.
         error: what is to be reached, positive.
         most: the largest k tried.
+    Raises:
+        ValueError: the error is not positive, or most is below 1.
     """
     if not error > 0 or most < 1:
         raise ValueError(f"error must be positive and most at least 1, got {error} and {most}")

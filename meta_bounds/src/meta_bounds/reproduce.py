@@ -16,7 +16,7 @@ from .experiment import Experiment
 from .results import save_figure, write_result
 from .study import Record, mean_over_seeds, select
 from .sweep import TABLES, table
-from .tables import diabetes_tasks
+from .task_tables import diabetes_tasks
 from .theory import Row, TheorySettings, polynomial_example
 from .tidy import write_csv
 from .verbs import adapt_to, learn_from_others
@@ -25,14 +25,14 @@ SEEDS = (0, 1, 2, 3, 4)
 
 
 def reproduce(
-    experiment: str = "all", *, out: str = "runs/meta_bounds-reproduce", data_dir: str = "data/omniglot"
+    experiment: str = "all", *, out: str = "runs/meta_bounds-reproduce", omniglot_dir: str = "data/omniglot"
 ) -> int:
     """Measure what the README quotes; a run that was stopped goes on where it was.
 
     Args:
-        experiment: theory, sinusoids, noise, diabetes, omniglot (needs data_dir), or all (the first four).
+        experiment: theory, sinusoids, noise, diabetes, omniglot (needs omniglot_dir), or all (the first four).
         out: Folder for results, tables and figures.
-        data_dir: Folder with images_background_small1.zip and images_background_small2.zip.
+        omniglot_dir: Folder with images_background_small1.zip and images_background_small2.zip.
     """
     chosen = ["theory", "sinusoids", "noise", "diabetes"] if experiment == "all" else [experiment]
     for name in chosen:
@@ -42,7 +42,7 @@ def reproduce(
     folder.mkdir(parents=True, exist_ok=True)
     quiet()
     for name in chosen:
-        EXPERIMENTS[name](folder, data_dir)
+        EXPERIMENTS[name](folder, omniglot_dir)
     return 0
 
 
@@ -74,9 +74,9 @@ def theory(out: Path, _: str) -> None:
 def sinusoids(out: Path, _: str) -> None:
     """Error against M and k on sinusoids, five seeds."""
     experiment = Experiment(["reproduce_sinusoids"])
-    records = experiment.records(out / "learners" / "sinusoids", "sinusoids")
+    records = experiment.finish_all(out / "cells" / "sinusoids", "sinusoids")
     claims = sinusoid_claims(records, experiment)
-    finish_study(out, "sinusoids", experiment, records, claims, NOISE, f"squared error, support noise {NOISE:g}")
+    write(out, "sinusoids", experiment, records, claims, NOISE, f"squared error, support noise {NOISE:g}")
 
 
 def noise(out: Path, _: str) -> None:
@@ -84,7 +84,7 @@ def noise(out: Path, _: str) -> None:
     records = []
     for samples in (20, 200):
         experiment = Experiment(["reproduce_noise"], [f"--data.init_args.samples={samples}"])
-        records += experiment.records(out / "learners" / f"noise-n{samples}", f"novel noise, n = {samples}")
+        records += experiment.finish_all(out / "cells" / f"noise-n{samples}", f"novel noise, n = {samples}")
     shots = experiment.data.shots
     claims = noise_study_claims(records, shots)
     save_figure(out / "novel_noise.png", figures.novel_noise_figure(records, "maml", shots))
@@ -100,13 +100,13 @@ def noise(out: Path, _: str) -> None:
     print(claims_table(claims))
 
 
-def omniglot(out: Path, data_dir: str) -> None:
+def omniglot(out: Path, omniglot_dir: str) -> None:
     """The same measurements on handwritten characters of novel alphabets."""
-    experiment = Experiment(["reproduce_omniglot"], [f"--data.init_args.data_dir={data_dir}"])
-    records = experiment.records(out / "learners" / "omniglot", "omniglot")
+    experiment = Experiment(["reproduce_omniglot"], [f"--data.init_args.data_dir={omniglot_dir}"])
+    records = experiment.finish_all(out / "cells" / "omniglot", "omniglot")
     data = experiment.data
     claims = learner_claims(records, data.tasks, data.shots, 0.0, ["maml", "principal_map"], "single_task")
-    finish_study(out, "omniglot", experiment, records, claims, 0.0, "share of wrong characters, 5 ways")
+    write(out, "omniglot", experiment, records, claims, 0.0, "share of wrong characters, 5 ways")
 
 
 def diabetes(out: Path, _: str) -> None:
@@ -140,7 +140,7 @@ EXPERIMENTS: dict[str, Callable[[Path, str], None]] = {
 }
 
 
-def finish_study(
+def write(
     out: Path,
     name: str,
     experiment: Experiment,
@@ -153,7 +153,7 @@ def finish_study(
     data = experiment.data
     rows = means(records, ("learner", "tasks", "shots", "noise"))
     write_csv(out / f"{name}.csv", rows)
-    command = f"meta-bounds reproduce {name}" + " --data_dir DIR" * (name == "omniglot")
+    command = f"meta-bounds reproduce {name}" + " --omniglot_dir DIR" * (name == "omniglot")
     write_result(out / f"{name}.json", command, claims, seeds=list(dict.fromkeys(data.seeds)), table=rows)
     middle = data.shots[1]
     save_figure(out / f"{name}.png", figures.learners_figure(records, data.tasks, data.shots, at_noise, middle, what))

@@ -54,7 +54,11 @@ class Record:
 def train_and_judge(
     name: str, template: Learner, data: MetaData, settings: StudySettings, make_trainer: Callable[..., Trainer]
 ) -> list[Record]:
-    """Fit one learner of the study on all runs and try it on every k and noise."""
+    """Fit one learner of the study on all runs and try it on every k and noise.
+
+    Raises:
+        ValueError: unknown learner.
+    """
     if name not in LEARNERS:
         raise ValueError(f"unknown learner {name!r}, choose from {', '.join(LEARNERS)}")
     runs = list(range(len(data.runs)))

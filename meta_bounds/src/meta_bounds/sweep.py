@@ -1,4 +1,4 @@
-"""The theory's tables with their figures, by name: what the command `sweep` writes, and the demo all at once."""
+"""The theory's tables with their figures, by name: what the verb `sweep` writes, and the demo all at once."""
 
 from __future__ import annotations
 
@@ -22,27 +22,6 @@ TABLES: dict[str, tuple[Callable[[TheorySettings], list[Row]], Callable[[list[Ro
     "instances": (theory.instances_table, figures.instances_figure),
     "exchange": (theory.exchange_table, None),
 }
-
-
-def sweep(
-    name: str = "all", *, out: str = "runs/meta_bounds-sweep", seed: int = 0, designs: int = 100, draws: int = 20_000
-) -> int:
-    """Compute a figure of the theory: a tidy CSV and a PNG in OUT.
-
-    Args:
-        name: noise, samples, chain, packings, shots, estimators, instances, exchange, or all.
-        out: Folder for the files.
-        seed: Of all draws.
-        designs: Feature matrices per curve.
-        draws: Monte Carlo draws per packing.
-    """
-    if name != "all" and name not in TABLES:
-        raise ValueError(f"unknown sweep {name!r}, choose from all, {', '.join(TABLES)}")
-    settings = TheorySettings(designs=designs, draws=draws, seed=seed)
-    for each in TABLES if name == "all" else [name]:
-        _, names = table(each, settings, Path(out))
-        print(", ".join(str(Path(out) / file) for file in [f"{each}.csv", *names]))
-    return 0
 
 
 def table(name: str, settings: TheorySettings, folder: Path) -> tuple[list[Row], list[str]]:

@@ -40,6 +40,9 @@ class TheorySettings:
 
     designs: feature matrices drawn for every curve (the paper: 100). draws: Monte Carlo draws of the packing.
     instances: random settings in which bounds are held against risks. seed: of all draws.
+
+    Raises:
+        ValueError: designs, draws or instances below 2.
     """
 
     designs: int = 100

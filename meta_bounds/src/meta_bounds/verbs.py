@@ -1,4 +1,4 @@
-"""The verbs `bound`, `risk` and `adapt`: the method for one's own numbers, printed as a table."""
+"""The verbs `bound`, `risk`, `sweep` and `adapt`: the method for one's own numbers, as tables and figures."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from .hierarchical import HBLR, TrainingSummary, gram
 from .linear_regression import linear_regression_bound, packing_bound, printed_bound
 from .packing import greedy_packing
 from .setting import counts
-from .tables import TaskTable, diabetes_tasks, read_tasks
-from .theory import Row, mean
+from .sweep import TABLES
+from .sweep import table as write_table
+from .task_tables import TaskTable, diabetes_tasks, read_tasks
+from .theory import Row, TheorySettings, mean
 from .tidy import write_csv
 from .variances import estimate_variances
 
@@ -124,6 +126,27 @@ def risk(
     return show(rows, out)
 
 
+def sweep(
+    name: str = "all", *, out: str = "runs/meta_bounds-sweep", seed: int = 0, designs: int = 100, draws: int = 20_000
+) -> int:
+    """Compute a figure of the theory: a tidy CSV and a PNG in OUT.
+
+    Args:
+        name: noise, samples, chain, packings, shots, estimators, instances, exchange, or all.
+        out: Folder for the files.
+        seed: Of all draws.
+        designs: Feature matrices per curve.
+        draws: Monte Carlo draws per packing.
+    """
+    if name != "all" and name not in TABLES:
+        raise ValueError(f"unknown sweep {name!r}, choose from all, {', '.join(TABLES)}")
+    settings = TheorySettings(designs=designs, draws=draws, seed=seed)
+    for each in TABLES if name == "all" else [name]:
+        _, names = write_table(each, settings, Path(out))
+        print(", ".join(str(Path(out) / file) for file in [f"{each}.csv", *names]))
+    return 0
+
+
 def adapt(file: str, *, novel: str, k: int = 10, seed: int = 0) -> int:
     """Learn from all other tasks of FILE, adapt to k rows of a novel one, and test on the rest of its rows.
 
@@ -218,7 +241,11 @@ def adapt_to(learnt: Learnt, table: TaskTable, novel: str, k: int, generator: to
 
 
 def grid(**named: Counts) -> list[dict[str, int]]:
-    """Every combination of the numbers given, whole and at least 1 (0 training tasks are allowed)."""
+    """Every combination of the numbers given, whole and at least 1 (0 training tasks are allowed).
+
+    Raises:
+        ValueError: an empty list, or a number that is not whole or too small.
+    """
     lists = {name: values if isinstance(values, list) else [values] for name, values in named.items()}
     for name, values in lists.items():
         if not values:

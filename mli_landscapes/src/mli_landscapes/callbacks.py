@@ -34,6 +34,8 @@ class MLICallback(Callback):
         held_out: further batches, for a second curve.
         objective: `(module, batch) -> losses` (B,) or a mean; None: the loss of `training_step`.
         inputs: from a batch to what `forward` takes, for the statistics of batch norm; None: the batch's first item.
+    Raises:
+        ValueError: fewer than two `alphas`.
     """
 
     def __init__(
@@ -106,6 +108,8 @@ class Snapshots(Callback):
 
     Attributes:
         states: parameters by name, on the CPU; `steps`: at which steps they were taken.
+    Raises:
+        ValueError: `every` is below 1.
     """
 
     def __init__(self, every: int = 1):

@@ -111,7 +111,11 @@ class ClassificationData(LightningDataModule):
 
     @cached_property
     def labelled(self) -> LabelledData:
-        """The data set, checked and permuted; training examples with their clean labels, cut to `train_size`."""
+        """The data set, checked and permuted; training examples with their clean labels, cut to `train_size`.
+
+        Raises:
+            ValueError: fewer examples than `train_size`.
+        """
         loaded, name = self.load(), type(self).__name__
         loaded.training.check(f"{name}, training set", loaded.classes)
         loaded.held_out.check(f"{name}, held-out set", loaded.classes)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import figures
 from .claims import claims_table, exit_status, write_claims
 from .configured import one_thread
 from .evidence import (
+    FAMILIES,
     GRID,
     grid_claims,
     of_cells,
@@ -42,7 +43,7 @@ def demo(*, out: str = "runs/mli_landscapes", seed: int = 0, fast: bool = False,
     folder.mkdir(parents=True, exist_ok=True)
     experiment = seeded(["demo", *(["fast"] if fast else [])], seed)
     settings = experiment.settings
-    records = experiment.study(folder / "cells", "networks trained and measured")
+    records = experiment.finish_all(folder / "cells", "networks trained and measured")
 
     optima = experiment.with_settings(settings.cells["optima"])
     states = read_states(folder / "cells" / "optima.pt")
@@ -59,21 +60,18 @@ def demo(*, out: str = "runs/mli_landscapes", seed: int = 0, fast: bool = False,
         *theorem_claims(theorem),
     ]
     counted = converged(of_cells(records, *GRID), settings.converged)
-    drawn: dict[str, Callable] = {
-        "curves.png": lambda: figures.curves_figure(records, GRID, settings.converged, settings.delta),
-        "rates.png": lambda: figures.heatmap_figure(
-            table(records, settings.converged, settings.delta), {"SGD": ("sgd", "sgd_bn"), "Adam": ("adam", "adam_bn")}
-        ),
-        "distance.png": lambda: figures.distance_figure(
-            counted, GRID, settings.delta, logistic_fit(counted, settings.delta)
-        ),
-        "outward.png": lambda: figures.outward_figure(records),
-        "optima.png": lambda: figures.optima_figure(curves),
-        "plane.png": lambda: figures.plane_figure(slice_),
-        "theorem1.png": lambda: figures.theorem_figure(theorem),
+    rows, fit = table(records, settings.converged, settings.delta), logistic_fit(counted, settings.delta)
+    drawn = {
+        "curves.png": figures.curves_figure(records, GRID, settings.converged, settings.delta),
+        "rates.png": figures.heatmap_figure(rows, FAMILIES),
+        "distance.png": figures.distance_figure(counted, GRID, settings.delta, fit),
+        "outward.png": figures.outward_figure(records),
+        "optima.png": figures.optima_figure(curves),
+        "plane.png": figures.plane_figure(slice_),
+        "theorem1.png": figures.theorem_figure(theorem),
     }
-    for name, draw in drawn.items():
-        save_figure(folder / name, draw())
+    for name, figure in drawn.items():
+        save_figure(folder / name, figure)
     command = f"mli-landscapes demo --seed {seed}" + " --fast" * fast
     write_claims(folder, "mli_landscapes", seed, time.perf_counter() - start, fast, command, claims, list(drawn))
     print(grid_table(records, settings))

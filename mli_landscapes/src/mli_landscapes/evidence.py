@@ -23,6 +23,8 @@ from .tables import converged, log_correlation, rising
 from .theorem1 import Theorem1
 
 GRID = ("sgd", "sgd_bn", "adam", "adam_bn")
+FAMILIES = {"SGD": ("sgd", "sgd_bn"), "Adam": ("adam", "adam_bn")}
+NAMES = {"sgd": "SGD", "adam": "Adam"}
 SMALL_SGD, LARGE_ADAM = 0.3, 0.03  # rates: up to, from
 FAR_RADIUS = 20  # of the outward pull
 
@@ -48,22 +50,22 @@ def grid_claims(records: Sequence[RunRecord], settings: StudySettings) -> list[C
     largest = max((r.min_delta for r in strong), default=0.0)
     return [
         Claim(
-            "sgd_keeps_mli",
+            "sgd-keeps-mli",
             f"SGD at rates up to {SMALL_SGD:g} keeps the loss monotone (runs with a rise above {delta:g} nats)",
             "nearly always",
             share_words(len(up_gentle), len(gentle)),
-            "<= 5 %",
+            "at most 5 %",
             bool(gentle) and len(up_gentle) <= 0.05 * len(gentle),
         ),
         Claim(
-            "adam_breaks_mli",
+            "adam-breaks-mli",
             f"Adam at rates from {LARGE_ADAM:g} often breaks it",
             "more often than SGD",
             f"{share_words(len(up_strong), len(strong))} ({much} above 1e-3)",
-            ">= 25 %",
+            "at least 25 %",
             bool(strong) and len(up_strong) >= 0.25 * len(strong),
         ),
-        Claim("adam_rise", "the largest rise among them, nats", None, largest, ">= 0.005", largest >= 0.005),
+        Claim("adam-rise", "The largest rise among them, nats", None, largest, "at least 0.005", largest >= 0.005),
         batchnorm_claim(runs, delta),
         distance_claim(runs, delta),
         *bending_claims(runs),
@@ -76,13 +78,11 @@ def batchnorm_claim(runs: Sequence[RunRecord], delta: float) -> Claim:
     for cell in GRID:
         mine = of_cells(runs, cell)
         shares[cell] = len(rising(mine, delta)) / len(mine) if mine else math.nan
-    higher = [shares[f"{name}_bn"] - shares[name] for name in ("sgd", "adam")]
-    words = ", ".join(
-        f"{name.upper()} {100 * shares[name]:.0f} to {100 * shares[name + '_bn']:.0f} %" for name in ("sgd", "adam")
-    )
+    higher = [shares[f"{name}_bn"] - shares[name] for name in NAMES]
+    words = ", ".join(f"{NAMES[name]} {100 * shares[name]:.0f} to {100 * shares[name + '_bn']:.0f} %" for name in NAMES)
     return Claim(
-        "batchnorm_breaks_mli",
-        "batch norm makes rises more frequent, over all rates that converge",
+        "batchnorm-breaks-mli",
+        "Batch norm makes rises more frequent, over all rates that converge",
         "more often with BN",
         words,
         "higher for both",
@@ -96,11 +96,11 @@ def distance_claim(runs: Sequence[RunRecord], delta: float) -> Claim:
     down = [r.distance for r in runs if r.min_delta <= delta]
     ratio = float(np.median(up) / np.median(down)) if up and down else math.nan
     return Claim(
-        "far_from_init",
-        "non-monotone runs end farther from initialisation (ratio of median relative distances)",
+        "far-from-init",
+        "Non-monotone runs end farther from initialisation (ratio of median relative distances)",
         "farther",
         ratio,
-        ">= 3",
+        "at least 3",
         ratio >= 3,
     )
 
@@ -115,11 +115,11 @@ def bending_claims(runs: Sequence[RunRecord]) -> list[Claim]:
             r, error = log_correlation([m.distance for m in mine], [m.gauss_length for m in mine])
         claims.append(
             Claim(
-                "distance_bends" + ("" if name == "no batch norm" else "_bn"),
-                f"the farther the weights, the longer the Gauss length, {name} (correlation of the logarithms)",
+                "distance-bends" + ("" if name == "no batch norm" else "-bn"),
+                f"The farther the weights, the longer the Gauss length, {name} (correlation of the logarithms)",
                 "line in log-log",
                 r,
-                f">= {wanted:g}",
+                f"at least {wanted:g}",
                 r >= wanted,
                 stderr=error,
             )
@@ -137,24 +137,24 @@ def outward_claims(records: Sequence[RunRecord], settings: StudySettings) -> lis
     grows = distances == sorted(set(distances))
     return [
         Claim(
-            "outward_near",
-            f"pulled to norms of {radii[0]}, near where training ends anyway, the loss stays monotone",
+            "outward-near",
+            f"Pulled to norms of {radii[0]}, near where training ends anyway, the loss stays monotone",
             None,
             share_words(up_near, len(near)),
             "none rises",
             bool(near) and up_near == 0,
         ),
         Claim(
-            "outward_far",
-            f"pulled out to norms of {FAR_RADIUS} and more it does not, under plain SGD",
+            "outward-far",
+            f"Pulled out to norms of {FAR_RADIUS} and more it does not, under SGD",
             "breaks",
             share_words(up_far, len(far)),
-            ">= 90 %",
+            "at least 90 %",
             bool(far) and up_far >= 0.9 * len(far),
         ),
         Claim(
-            "outward_distance",
-            "and the pull moves the weights as far as it says (relative distances)",
+            "outward-distance",
+            "The pull moves the weights as far as it says (relative distances)",
             None,
             ", ".join(f"{d:.2g}" for d in distances),
             "grow with the radius",
@@ -215,15 +215,15 @@ def optima_claims(found: Optima) -> list[Claim]:
     """Monotone from any initialisation, a barrier between optima."""
     claims = []
     for name, whose, curves in (
-        ("own_init", "its own", found.own),
-        ("unrelated_init", "an unrelated", found.unrelated),
+        ("own-init", "its own", found.own),
+        ("unrelated-init", "an unrelated", found.unrelated),
     ):
         rises = min_delta(curves)
         small = int((rises <= 1e-3).sum())
         claims.append(
             Claim(
                 name,
-                f"from {whose} initialisation to an optimum the loss never rises by more than 1e-3 nats",
+                f"From {whose} initialisation to an optimum the loss never rises by more than 1e-3 nats",
                 "monotone",
                 f"{share_words(small, len(rises))} (worst {float(rises.max()):.2g})",
                 "all",
@@ -231,8 +231,8 @@ def optima_claims(found: Optima) -> list[Claim]:
             )
         )
     lowest = float(barrier(found.optima).min())
-    statement = "between two optima there is a barrier: the lowest over all pairs, nats"
-    return [*claims, Claim("barrier", statement, "a barrier", lowest, ">= 0.2", lowest >= 0.2)]
+    statement = "Between two optima there is a barrier: the lowest over all pairs, nats"
+    return [*claims, Claim("barrier", statement, "a barrier", lowest, "at least 0.2", lowest >= 0.2)]
 
 
 @dataclass(frozen=True)
@@ -268,11 +268,11 @@ def theorem_claims(found: Theorem1, tolerance: float = 1e-9) -> list[Claim]:
     rises = int((found.rise[applies] > tolerance).sum())
     above = int((found.rise[~applies] > 1e-6).sum())
     return [
-        Claim("theorem_fit", "tanh networks fitted to zero loss, as the theorem asks: the worst example's", "0", worst,
-              "< 1e-9", worst < 1e-9),
-        Claim("theorem", "no example whose output path turns by less than π/2 rises", "none (Theorem 1)",
+        Claim("theorem-fit", "Tanh networks are fitted to zero loss, as the theorem asks: the worst example's", "0",
+              worst, "below 1e-9", worst < 1e-9),
+        Claim("theorem", "No example whose output path turns by less than π/2 rises", "none (Theorem 1)",
               share_words(rises, int(applies.sum())), "none", rises == 0 and bool(applies.any())),
-        Claim("theorem_converse", "and some that turn more do", None, share_words(above, int((~applies).sum())),
+        Claim("theorem-converse", "Some that turn more do", None, share_words(above, int((~applies).sum())),
               "at least one", above > 0),
     ]  # fmt: skip
 
@@ -290,8 +290,13 @@ def variant_claims(records: Sequence[RunRecord], settings: StudySettings) -> lis
         return Claim(identifier, statement, "more often", ", ".join(words), "higher share", shares[1] > shares[0])
 
     return [
-        claim("resnet_adam", "residual networks rise more often under Adam than under SGD", ("SGD", "Adam"), adam),
-        claim("resnet_batchnorm", "and more often with batch norm than without", ("without", "with"), normed),
+        claim("resnet-adam", "Residual networks rise more often under Adam than under SGD", ("SGD", "Adam"), adam),
+        claim(
+            "resnet-batchnorm",
+            "Residual networks rise more often with batch norm than without",
+            ("without", "with"),
+            normed,
+        ),
     ]
 
 
@@ -304,19 +309,19 @@ def grafting_claims(records: Sequence[RunRecord], settings: StudySettings) -> li
     (up_short, short), (up_long, long) = counts.values()
     return [
         Claim(
-            "graft_short",
-            "with Adam's direction but steps as short as SGD's the loss stays monotone",
+            "graft-short",
+            "With Adam's direction but steps as short as SGD's the loss stays monotone",
             None,
             share_words(up_short, short),
-            "<= 5 %",
+            "at most 5 %",
             short > 0 and up_short <= 0.05 * short,
         ),
         Claim(
-            "graft_long",
-            "with SGD's direction but steps as long as Adam's it often does not",
+            "graft-long",
+            "With SGD's direction but steps as long as Adam's it often does not",
             None,
             share_words(up_long, long),
-            ">= 25 %",
+            "at least 25 %",
             long > 0 and up_long >= 0.25 * long,
         ),
     ]

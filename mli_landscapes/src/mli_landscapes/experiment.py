@@ -42,12 +42,19 @@ class Experiment(Configured):
         return super().described() | {"study": {k: v for k, v in asdict(self.settings).items() if k not in others}}
 
     def finish(self, cell: str, out: Path) -> list[RunRecord]:
-        """The records of one cell, made now or before."""
-        own = self.with_settings(self.settings.all_cells()[cell])
+        """The records of one cell, made now or before.
+
+        Raises:
+            ValueError: the config has no such cell.
+        """
+        cells = self.settings.all_cells()
+        if cell not in cells:
+            raise ValueError(f"unknown cell {cell!r}, choose from {', '.join(cells)}")
+        own = self.with_settings(cells[cell])
         return finish(cell, own.model, own.data, self.settings, own.trainer, own.described(), out)
 
-    def study(self, out: Path, title: str) -> list[RunRecord]:
-        """Finish all cells, with a progress bar.
+    def finish_all(self, out: Path, title: str) -> list[RunRecord]:
+        """The records of all cells, with a progress bar.
 
         Raises:
             ValueError: the config has no cells.

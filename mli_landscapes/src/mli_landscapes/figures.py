@@ -31,9 +31,9 @@ OPTIMA = {
 }
 
 
-def new_figure(height: float, **options) -> Figure:
+def new_figure(height: float) -> Figure:
     """A figure of the house's width."""
-    return Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained", **options)
+    return Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
 
 
 def curves_figure(records: Sequence[RunRecord], cells: Sequence[str], below: float, delta: float) -> Figure:
@@ -294,14 +294,14 @@ def mechanisms_figure(rows: Sequence[Row], records: Sequence[RunRecord]) -> Figu
     return figure
 
 
-def line_figure(alphas, losses, held_out, title: str, ylabel: str = "loss") -> Figure:
+def line_figure(alphas, losses, held_out, title: str) -> Figure:
     """One curve, with the held-out one beside it."""
     figure = new_figure(3.2)
     axes = figure.subplots()
     axes.plot(alphas, losses, color="#0072B2", marker=".", markersize=3, linewidth=1.2, label="training")
     if held_out is not None:
         axes.plot(alphas, held_out, color="#D55E00", linestyle="--", linewidth=1.2, label="held-out")
-    axes.set(xlabel="α", ylabel=ylabel)
+    axes.set(xlabel="α", ylabel="loss")
     axes.set_title(title, fontsize=10)
     figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return figure

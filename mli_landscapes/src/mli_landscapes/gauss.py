@@ -70,7 +70,12 @@ def gauss_length(curve: Curve, alphas: Tensor) -> Tensor:
 def total_turning(curve: Curve, alphas: Tensor) -> Tensor:
     """Sum of the angles between successive unit tangents, corners included; refinement never lowers it.
 
-    Args, Returns and Raises: see `gauss_length`.
+    Args:
+        curve: z(α), a scalar tensor -> (..., k). alphas: the grid, (A,), rising.
+    Returns:
+        (...,): one turning a curve, in radians. Points where v = 0 have no tangent and are passed over.
+    Raises:
+        ValueError: a curve that rests everywhere, or fewer than two points.
     """
     total, last = None, None
     for alpha in checked_grid(alphas):
@@ -116,7 +121,11 @@ def angle(first: Tensor, second: Tensor) -> Tensor:
 
 
 def checked_grid(alphas: Tensor) -> Tensor:
-    """The grid of a curve; raises ValueError unless it has two rising points."""
+    """The grid of a curve, as it is.
+
+    Raises:
+        ValueError: fewer than two points, or they do not rise.
+    """
     if alphas.ndim != 1 or len(alphas) < 2 or not (alphas.diff() > 0).all():
         raise ValueError(f"a curve needs at least two rising values of alpha, got shape {tuple(alphas.shape)}")
     return alphas

@@ -63,7 +63,11 @@ def fixed_loader(examples: int, batch_size: int, batch_of: Callable[[Tensor], Ba
 
 
 def fixed_batches(examples: int, rows: int | None, batch_size: int, batch_of: Callable[[Tensor], Batch]) -> list[Batch]:
-    """The first `rows` examples (None: all) in fixed order; all batches but the last have `batch_size` rows."""
+    """The first `rows` examples (None: all) in fixed order; all batches but the last have `batch_size` rows.
+
+    Raises:
+        ValueError: `rows` or `batch_size` is below 1.
+    """
     if batch_size < 1 or (rows is not None and rows < 1):
         raise ValueError(f"rows and batch_size must be >= 1, got {rows} and {batch_size}")
     chosen = torch.arange(examples if rows is None else min(rows, examples))

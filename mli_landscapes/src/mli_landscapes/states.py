@@ -60,7 +60,11 @@ def those_of(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]
 
 
 def checked(state: dict[str, Tensor], owner: str) -> dict[str, Tensor]:
-    """The floating tensors of a state; raises ValueError when there are none."""
+    """The floating tensors of a state.
+
+    Raises:
+        ValueError: there are none.
+    """
     floating = {name: value for name, value in state.items() if value.is_floating_point()}
     if not floating:
         raise ValueError(f"{owner} has no floating-point parameters to interpolate")

@@ -17,7 +17,7 @@ import torch
 from pytorch_lightning import LightningDataModule, Trainer
 from torch import Tensor, nn
 
-from .cache import cached, save_state
+from .cache import cached, load_state, save_state
 from .callbacks import Snapshots
 from .curves import OutputCurve, chord_deviation, sample_curve
 from .distance import stacked_weight_distance
@@ -187,16 +187,18 @@ def finish(
     Args:
         make_trainer: a new trainer with the config's settings and these callbacks.
         made_with: all that decides the result, as JSON; a file made with anything else is made again.
-        out: folder of the cells' files.
+        out: folder of the cells' files. Records whose kept weights are gone or damaged are made again with them.
     """
+    keep, weights, records_path = cell in settings.keep_weights, out / f"{cell}.pt", out / f"{cell}.json"
+    if keep and load_state(weights, cell) is None:
+        records_path.unlink(missing_ok=True)
 
     def make() -> list[dict]:
-        keep = cell in settings.keep_weights
         snapshots = Snapshots()
         make_trainer(callbacks=[snapshots] * keep).fit(training, datamodule=data)
         records = measure(cell, training.cpu(), data, settings)
         if keep:
-            save_state(out / f"{cell}.pt", cell, {"states": snapshots.states})
+            save_state(weights, cell, {"states": snapshots.states})
         return [asdict(record) for record in records]
 
-    return [RunRecord(**content) for content in cached(out / f"{cell}.json", made_with, make)]
+    return [RunRecord(**content) for content in cached(records_path, made_with, make)]

@@ -43,7 +43,11 @@ class LanguageData(LightningDataModule):
 
     @cached_property
     def text(self) -> Text:
-        """The text, checked."""
+        """The text, checked.
+
+        Raises:
+            ValueError: the text is shorter than a window and one word.
+        """
         text = self.load()
         for name, words in (("train", text.train), ("valid", text.valid), ("test", text.test)):
             if len(words) <= self.window:

@@ -141,7 +141,11 @@ class Training(LightningModule):
         return OPTIMIZERS[name](self.network.parameters(), lr=rate, weight_decay=self.hparams.weight_decay)
 
     def on_fit_start(self) -> None:
-        """Refuses what would mix the networks of a stack."""
+        """Refuses what would mix the networks of a stack.
+
+        Raises:
+            ValueError: gradient clipping with several runs.
+        """
         if len(self.runs) > 1 and self.trainer.gradient_clip_val:
             raise ValueError("gradient clipping would scale the networks of a stack by a common norm: train one run")
 
@@ -259,6 +263,8 @@ class LSTMTraining(Training):
     Args:
         sizes: see `Training`, as all further arguments.
         width, layers, dropout, tied: see `language.LSTMLanguageModel`.
+    Raises:
+        ValueError: several rates or seeds.
     """
 
     metric = staticmethod(next_token_nll)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
@@ -20,7 +19,7 @@ from .interpolation import interpolate as interpolate_networks
 from .monotonicity import min_delta
 from .plane import grid_around, loss_plane
 from .plane import plane as plane_through
-from .results import save_figure, write_json
+from .results import read_json, save_figure, write_json
 from .states import parameters_of
 from .study import RunRecord, StudySettings
 from .tables import markdown
@@ -31,7 +30,11 @@ ROWS = 2000  # in a batch that curves are measured on
 
 
 def ends(start: str, end: str | None) -> tuple[Training, dict[str, Tensor], dict[str, Tensor]]:
-    """The run in the last checkpoint, and the parameters of both ends; with one file, from its own initialisation."""
+    """The run in the last checkpoint, and the parameters of both ends; with one file, from its own initialisation.
+
+    Raises:
+        ValueError: the checkpoint holds several runs, or cannot be read.
+    """
     run = load_training(start if end is None else end)
     if len(run.runs) > 1:
         raise ValueError(f"{start if end is None else end}: a stack of {len(run.runs)} runs; give one rate and seed")
@@ -150,16 +153,19 @@ def gauss(start: str, end: str | None = None, *, config: str = "digits", example
     return 0
 
 
-def study(config: str, *, out: str = "runs/mli_landscapes-study") -> int:
+def study(
+    config: str, *, overrides: list[str] | None = None, out: str = "runs/mli_landscapes-study"
+) -> int:  # fmt: skip
     """Train, interpolate and measure all cells of CONFIG, as its `study` section says.
 
     Args:
         config: Name of a packaged config (demo, mnist, cifar10 ...) or a path. A study that was stopped goes on where
             it was.
+        overrides: Settings over the config, such as data.init_args.data_dir=DIR.
         out: Folder for the records, one JSON a cell.
     """
-    experiment = Experiment([config])
-    records = experiment.study(Path(out), config)
+    experiment = Experiment([config], [f"--{override.removeprefix('--')}" for override in overrides or []])
+    records = experiment.finish_all(Path(out), config)
     print(markdown(rows_of(records, experiment.settings.converged, experiment.settings.delta)))
     return 0
 
@@ -185,7 +191,7 @@ def read_records(folder: Path) -> list[RunRecord]:
     records = []
     for path in sorted(folder.glob("*.json")):
         try:
-            records += [RunRecord(**content) for content in json.loads(path.read_text())["made"]]
+            records += [RunRecord(**content) for content in read_json(path)["made"]]
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"{path}: not the records of a study ({error})") from error
     if not records:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from . import command
 from .demo import demo
 from .experiment import Experiment
-from .reproduce import reproduce, sweep
+from .reproduce import reproduce
+from .verbs import sweep
 
 VERBS = {"demo": demo, "reproduce": reproduce, "sweep": sweep}
 

@@ -94,7 +94,11 @@ class RunningCovariance:
         self.scatter = torch.zeros(dim, dim, dtype=torch.float64)  # Σ (x - mean)(x - mean)ᵀ
 
     def update(self, batch: Tensor) -> RunningCovariance:
-        """Add a batch of samples, shape (n, d); returns self."""
+        """Add a batch of samples, shape (n, d); returns self.
+
+        Raises:
+            ValueError: another number of columns.
+        """
         if batch.ndim != 2 or batch.shape[1] != len(self.mean):
             raise ValueError(f"a batch must be (n, {len(self.mean)}), got {tuple(batch.shape)}")
         if len(batch) == 0:
@@ -111,7 +115,11 @@ class RunningCovariance:
 
     @property
     def covariance(self) -> Tensor:
-        """C = Σ (x - mean)(x - mean)ᵀ / n, shape (d, d), float64."""
+        """C = Σ (x - mean)(x - mean)ᵀ / n, shape (d, d), float64.
+
+        Raises:
+            ValueError: fewer than 2 samples so far.
+        """
         if self.count < 2:
             raise ValueError(f"a covariance needs at least 2 samples, got {self.count}")
         return self.scatter / self.count

@@ -67,6 +67,8 @@ class PrincipalData(LightningDataModule):
         unit_scale: divide by the top eigenvalue, so that one learning rate suits all data.
         steps_per_epoch: length of a full-batch epoch in steps.
         seed: order of the minibatches in epoch e depends on (seed, e) alone, so a resumed run sees the same.
+    Raises:
+        ValueError: a size that is negative, or an epoch without steps.
     """
 
     def __init__(self, batch_size: int = 0, unit_scale: bool = True, steps_per_epoch: int = 1000, seed: int = 0):
@@ -85,7 +87,11 @@ class PrincipalData(LightningDataModule):
 
     @property
     def truth(self) -> PrincipalAxes:
-        """The principal axes of what is trained on; loads the data on first use."""
+        """The principal axes of what is trained on; loads the data on first use.
+
+        Raises:
+            ValueError: all samples are equal.
+        """
         if self._truth is None:
             self._samples, self._mean, covariance = self.load()
             truth = PrincipalAxes.of(covariance)
@@ -111,7 +117,11 @@ class PrincipalData(LightningDataModule):
             self.rows(slice(0, 1))  # an exact covariance has none
 
     def rows(self, indices: list[int] | slice) -> Tensor:
-        """Centred, scaled samples, shape (n, d), float64."""
+        """Centred, scaled samples, shape (n, d), float64.
+
+        Raises:
+            ValueError: the data are an exact covariance and have no samples.
+        """
         if self.truth and self._samples is None:
             raise ValueError(
                 f"{type(self).__name__} is an exact covariance: it has no samples for minibatches or predictions"
@@ -164,6 +174,8 @@ class SpectrumData(PrincipalData):
         top, bottom: largest and smallest eigenvalue.
         basis_seed: the basis is drawn uniformly (Haar) from this seed.
         batch_size, unit_scale, steps_per_epoch, seed: see `PrincipalData`.
+    Raises:
+        ValueError: no dimension, or not top >= bottom >= 0 with top > 0.
     """
 
     def __init__(
@@ -197,6 +209,8 @@ class GaussianData(PrincipalData):
         samples: n. dim: d. The paper has 5000 and 1000, eigenvalues 100 to 1, not scaled.
         sample_seed: draws basis and samples.
         top, bottom, batch_size, unit_scale, steps_per_epoch, seed: see `SpectrumData`.
+    Raises:
+        ValueError: fewer than 2 samples, no dimension, or not top >= bottom >= 0.
     """
 
     def __init__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import figures
@@ -32,9 +32,9 @@ def demo(*, out: str = "runs/regularized_lae", seed: int = 0, fast: bool = False
     folder.mkdir(parents=True, exist_ok=True)
     over = ["fast"] if fast else []
     scaling = seeded(["demo", *over], seed)
-    records = scaling.sweep(folder / "stacks" / "scaling", "steps against latent size")
+    records = scaling.finish_all(folder / "cells" / "scaling", "steps against latent size")
     digits = seeded(["digits", *over], seed)
-    digit_records = digits.sweep(folder / "stacks" / "digits", "stall and cure on digits")
+    digit_records = digits.finish_all(folder / "cells" / "digits", "stall and cure on digits")
 
     claims = [
         subspace_only(digit_records, digits.settings.latents),
@@ -91,15 +91,15 @@ def save_figures(
     widest = [r for r in digit_records if r.latents == max(digits.settings.latents)]
     decoders = {figures.NAMES[m]: r.decoder for m, r in stalled_runs(widest).items()}
     decoders = {**decoders, "scikit-learn PCA": sklearn_components(digits.data, max(digits.settings.latents))}
-    drawn: dict[str, Callable] = {
-        "steps.png": lambda: figures.steps_figure(records, latents, ORDER, settings.thresholds[1], budget(records)),
-        "curves.png": lambda: figures.curves_figure(best_runs(records, k, settings.thresholds, lae)),
-        "condition.png": lambda: figures.condition_figure(eigenvalues, sorted({2, 5, 10, 20, 40, 60} | set(latents))),
-        "stall.png": lambda: figures.stall_figure(digit_records),
-        "digits.png": lambda: figures.decoder_figure(decoders, digits.data.image_shape),
+    drawn = {
+        "steps.png": figures.steps_figure(records, latents, ORDER, settings.thresholds[1], budget(records)),
+        "curves.png": figures.curves_figure(best_runs(records, k, settings.thresholds, lae)),
+        "condition.png": figures.condition_figure(eigenvalues, sorted({2, 5, 10, 20, 40, 60} | set(latents))),
+        "stall.png": figures.stall_figure(digit_records),
+        "digits.png": figures.decoder_figure(decoders, digits.data.image_shape),
     }
-    for name, draw in drawn.items():
-        save_figure(folder / name, draw())
+    for name, figure in drawn.items():
+        save_figure(folder / name, figure)
     return list(drawn)
 
 

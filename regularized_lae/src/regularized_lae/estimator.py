@@ -126,6 +126,10 @@ class RegularizedPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """One step on a batch of any number of rows, fewer than n_components too; returns self.
 
         The mean and the step size follow the stream. After `fit` it goes on from there.
+
+        Raises:
+            ValueError: n_components is not from 1 to n_features, or the batch has another number of
+                features.
         """
         self._check_parameters()
         first = not hasattr(self, "n_samples_seen_")

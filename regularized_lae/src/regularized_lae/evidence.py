@@ -15,7 +15,8 @@ from torch import Tensor
 
 from .claims import Claim, mean_and_error
 from .data import PrincipalData
-from .figures import NAMES, conditions, shrinking_spectrum
+from .figures import NAMES
+from .hessian import conditions, shrinking_spectrum
 from .metrics import haar_alignment
 from .recorder import Record
 from .sweep import Best, SweepSettings, best_rate, budget, records_of
@@ -134,7 +135,7 @@ def ratio_claim(
         f"(to {threshold:g}, best of {'GD and Nesterov' if optimizers == SGD else 'GD, Nesterov and Adam'})",
         "about 3500 / 30000 at k = 50 (Fig. 4)" if method == "rag" and optimizers == SGD else None,
         f"{ratio:.2f} ({steps(own, records)} / {steps(fastest, records)})",
-        at_most,
+        f"at most {at_most:g}",
         ratio <= at_most,
     )
 

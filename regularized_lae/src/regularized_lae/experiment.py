@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from .command import CommandLine
 from .configured import CLASSES, Configured, quiet
@@ -13,7 +15,7 @@ from .stack import Stack
 from .sweep import Cell, SweepSettings, cells, finish
 
 
-class ExperimentCommandLine(CommandLine):
+class StudyCommandLine(CommandLine):
     """LightningCLI for stacks: the model is told the data's spectrum, and a config may say what a sweep varies."""
 
     def add_arguments_to_parser(self, parser):
@@ -24,7 +26,7 @@ class ExperimentCommandLine(CommandLine):
 class Experiment(Configured):
     """The model, data, trainer and sweep of one or more configs, the later over the earlier."""
 
-    command_line = ExperimentCommandLine
+    command_line = StudyCommandLine
     classes = CLASSES | {"model_class": Stack, "datamodule_class": PrincipalData}
     model: Stack
     data: PrincipalData
@@ -36,9 +38,22 @@ class Experiment(Configured):
 
     def finish(self, cell: Cell, out: Path) -> list[Record]:
         """The records of one cell, trained now or before."""
-        return finish(cell, self.model, self.data, self.settings, self.trainer, out)
+        return finish(cell, self.model, self.data, self.settings, self.trainer, self.shared_by_cells(), out)
 
-    def sweep(self, out: Path, title: str) -> list[Record]:
+    def shared_by_cells(self) -> dict[str, Any]:
+        """All that decides the records of a cell besides its k and optimizer, as JSON.
+
+        The spectrum to six digits, as more depend on the threads that decompose the covariance.
+        """
+        found = self.described()
+        found["model"]["init_args"] = {
+            name: value for name, value in found["model"]["init_args"].items() if name not in ("latents", "optimizer")
+        }
+        found["eigenvalues"] = [round(value, 6) for value in self.data.eigenvalues]
+        others = ("latents", "optimizers", "workers")
+        return found | {"sweep": {k: v for k, v in asdict(self.settings).items() if k not in others}}
+
+    def finish_all(self, out: Path, title: str) -> list[Record]:
         """The records of all cells, in their order; the largest are trained first."""
         largest_first = sorted(cells(self.settings), key=lambda cell: -cell.latents)
         self.each("finish", [(cell, out) for cell in largest_first], self.settings.workers, title, "stack")

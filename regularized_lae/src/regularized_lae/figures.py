@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .hessian import condition_number, hessian_spectrum_l2, hessian_spectrum_nd, rag_rates
-from .losses import geometric_survival
+from .hessian import conditions, shrinking_spectrum
 from .metrics import haar_alignment, unit_columns
-from .penalties import relative_penalties
 from .recorder import Record
 from .sweep import Best, best_rate
 
@@ -52,11 +49,16 @@ MARKERS = {
 }
 
 
+def new_figure(height: float) -> Figure:
+    """A figure of the house's width."""
+    return Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+
+
 def steps_figure(
     records: Sequence[Record], latents: Sequence[int], methods: Sequence[str], threshold: float, budget: int
 ) -> Figure:
     """Steps to an alignment against k, SGD beside Adam, each method at its best rate; ✕: not in the budget."""
-    figure = Figure(figsize=(WIDTH, 3.6), dpi=DPI, layout="constrained")
+    figure = new_figure(3.6)
     panels = figure.subplots(1, 2, sharey=True)
     families = {"SGD, with or without momentum": ("gd", "nesterov"), "Adam": ("adam",)}
     for axes, (title, optimizers) in zip(panels, families.items(), strict=True):
@@ -95,7 +97,7 @@ def steps_figure(
 
 def curves_figure(records: Mapping[str, Record]) -> Figure:
     """Axis alignment and subspace distance of one run of each method, against steps."""
-    figure = Figure(figsize=(WIDTH, 3.6), dpi=DPI, layout="constrained")
+    figure = new_figure(3.6)
     left, right = figure.subplots(1, 2)
     latents = next(iter(records.values())).latents
     for method, record in records.items():
@@ -113,23 +115,9 @@ def curves_figure(records: Mapping[str, Record]) -> Figure:
     return figure
 
 
-def conditions(eigenvalues: Tensor, latents: int) -> dict[str, float]:
-    """Exact condition numbers at the optimum: non-uniform L2, deterministic nested dropout, RAG."""
-    return {
-        "nonuniform": condition_number(hessian_spectrum_l2(eigenvalues, relative_penalties(eigenvalues, latents))),
-        "nested": condition_number(hessian_spectrum_nd(eigenvalues, geometric_survival(latents)), flat=latents),
-        "rag": condition_number(rag_rates(eigenvalues, latents), flat=latents * (latents + 1) // 2),
-    }
-
-
-def shrinking_spectrum(latents: int) -> Tensor:
-    """2k eigenvalues evenly spaced from 1 to 0.1: the gaps shrink as k grows. Shape (2k,)."""
-    return torch.linspace(1, 0.1, 2 * latents, dtype=torch.float64)
-
-
 def condition_figure(eigenvalues: Tensor, latents: Sequence[int]) -> Figure:
     """Exact condition numbers against k, on this spectrum and on one whose gaps shrink with k."""
-    figure = Figure(figsize=(WIDTH, 3.3), dpi=DPI, layout="constrained")
+    figure = new_figure(3.3)
     panels = figure.subplots(1, 2, sharey=True)
     spectra = {
         f"this spectrum: d = {len(eigenvalues)}": lambda k: eigenvalues,
@@ -157,7 +145,7 @@ def condition_figure(eigenvalues: Tensor, latents: Sequence[int]) -> Figure:
 
 def stall_figure(records: Sequence[Record]) -> Figure:
     """Imbalance ‖Q‖ against axis alignment at the end of every RAG run, with and without balance."""
-    figure = Figure(figsize=(WIDTH, 3.6), dpi=DPI, layout="constrained")
+    figure = new_figure(3.6)
     axes = figure.subplots()
     rates = sorted({r.run.rate for r in records})
     sizes = {rate: 30 + 40 * i for i, rate in enumerate(rates)}
@@ -185,7 +173,7 @@ def stall_figure(records: Sequence[Record]) -> Figure:
 def decoder_figure(decoders: Mapping[str, Tensor], image_shape: tuple[int, int]) -> Figure:
     """Unit decoder columns as images, one method a row, in the order of the units; signs are free."""
     columns = next(iter(decoders.values())).shape[1]
-    figure = Figure(figsize=(WIDTH, 0.62 * len(decoders) + 0.3), dpi=DPI, layout="constrained")
+    figure = new_figure(0.62 * len(decoders) + 0.3)
     grid = figure.subplots(len(decoders), columns, squeeze=False)
     for row, (name, decoder) in zip(grid, decoders.items(), strict=True):
         for i, axes in enumerate(row):
@@ -215,7 +203,7 @@ def best_label(best: Best | None, budget: int) -> str:
 
 def protocol_figure(records: Sequence[Record], methods: Sequence[str], random_rotation: float) -> Figure:
     """Alignment against steps, Nesterov beside Adam, at the rate that ends closest: mean ± standard error."""
-    figure = Figure(figsize=(WIDTH, 3.9), dpi=DPI, layout="constrained")
+    figure = new_figure(3.9)
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (title, optimizer) in zip(panels, {"SGD, momentum 0.9": "nesterov", "Adam": "adam"}.items(), strict=True):
         for method in methods:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .penalties import check_penalties, collapsed_units
+from .losses import geometric_survival
+from .penalties import check_penalties, collapsed_units, relative_penalties
 
 
 def hessian_spectrum_l2(eigenvalues: Tensor, lam: Tensor) -> Tensor:
@@ -107,6 +108,24 @@ def condition_number(spectrum: Tensor, flat: int = 0) -> float:
     """
     spectrum = spectrum.sort().values
     return float(spectrum[-1] / spectrum[flat])
+
+
+def conditions(eigenvalues: Tensor, latents: int) -> dict[str, float]:
+    """Exact condition numbers at the optimum: non-uniform L2, deterministic nested dropout, RAG.
+
+    Args:
+        eigenvalues: s_1 > ... > s_d, shape (d,). latents: k; penalties and survival are the defaults for it.
+    """
+    return {
+        "nonuniform": condition_number(hessian_spectrum_l2(eigenvalues, relative_penalties(eigenvalues, latents))),
+        "nested": condition_number(hessian_spectrum_nd(eigenvalues, geometric_survival(latents)), flat=latents),
+        "rag": condition_number(rag_rates(eigenvalues, latents), flat=latents * (latents + 1) // 2),
+    }
+
+
+def shrinking_spectrum(latents: int) -> Tensor:
+    """2k eigenvalues evenly spaced from 1 to 0.1: the gaps shrink as k grows. Shape (2k,)."""
+    return torch.linspace(1, 0.1, 2 * latents, dtype=torch.float64)
 
 
 def l2_rotation_bound(eigenvalues: Tensor, lam: Tensor) -> Tensor:

@@ -149,7 +149,11 @@ class RAG(OptimizerAround):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
-        """One step; returns what the closure returned."""
+        """One step; returns what the closure returned.
+
+        Raises:
+            RuntimeError: there is no gradient; `backward` comes before.
+        """
         loss = self.evaluate(closure)
         if self.encoder.grad is None or self.decoder.grad is None:
             raise RuntimeError("RAG found no gradient: call backward() on the reconstruction loss before step()")

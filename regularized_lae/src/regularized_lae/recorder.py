@@ -50,6 +50,8 @@ class Recorder(Callback):
         thresholds: alignments to reach, falling.
         every: steps between two measurements; so `steps_to` is exact to that many steps.
         drop_beaten: whether to drop the other runs of a method that has arrived; if not, a run stops only by diverging.
+    Raises:
+        ValueError: thresholds do not fall, or `every` is below 1.
     """
 
     def __init__(self, thresholds: list[float], every: int = 10, drop_beaten: bool = True):

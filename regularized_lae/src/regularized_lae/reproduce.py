@@ -21,33 +21,21 @@ ORDER = ("uniform", "nonuniform", "nested", "nested_sampled", "vae", "rag", "rag
 
 
 def reproduce(
-    experiment: str = "all", *, out: str = "runs/regularized_lae-reproduce", data_dir: str = "data/mnist"
+    experiment: str = "all", *, out: str = "runs/regularized_lae-reproduce", mnist_dir: str = "data/mnist"
 ) -> int:
     """Measure what the README quotes; a run that was stopped goes on where it was.
 
     Args:
-        experiment: scaling, mnist, synthetic (the paper's size, for a GPU) or all (the first two).
+        experiment: scaling, mnist (needs mnist_dir), synthetic (the paper's size, for a GPU), or all (the first).
         out: Folder for results and figures.
-        data_dir: Folder with t10k-images-idx3-ubyte(.gz), for mnist.
+        mnist_dir: Folder with t10k-images-idx3-ubyte(.gz), for mnist.
     """
-    chosen = ["scaling", "mnist"] if experiment == "all" else [experiment]
+    chosen = ["scaling"] if experiment == "all" else [experiment]
     for name in chosen:
         if name not in EXPERIMENTS:
             raise ValueError(f"unknown experiment {name!r}, choose from all, {', '.join(EXPERIMENTS)}")
     for name in chosen:
-        EXPERIMENTS[name](Path(out), data_dir)
-    return 0
-
-
-def sweep(config: str, *, out: str = "runs/regularized_lae-sweep") -> int:
-    """Sweep latent sizes, optimizers and rates on the data of CONFIG, as its `sweep` section says.
-
-    Args:
-        config: Name of a packaged config (demo, digits, synthetic ...) or a path. A sweep that was stopped goes on
-            where it was.
-        out: Folder for the table (JSON) and the figures.
-    """
-    write_sweep(Path(out), "sweep", [config], f"regularized-lae sweep {config}")
+        EXPERIMENTS[name](Path(out), mnist_dir)
     return 0
 
 
@@ -61,10 +49,10 @@ def synthetic(out: Path, _: str) -> None:
     write_sweep(out, "synthetic", ["synthetic"], "regularized-lae reproduce synthetic")
 
 
-def write_sweep(out: Path, name: str, configs: Sequence[str], command: str) -> None:
+def write_sweep(out: Path, name: str, configs: Sequence[str], command: str, overrides: Sequence[str] = ()) -> None:
     """Sweep, then a JSON of steps and claims, and the figures of steps and curves."""
-    experiment = Experiment(configs)
-    records = experiment.sweep(out / "stacks" / Path(configs[-1]).stem, name)
+    experiment = Experiment(configs, overrides)
+    records = experiment.finish_all(out / "cells" / Path(configs[-1]).stem, name)
     settings = experiment.settings
     methods = present(records)
     middle = settings.thresholds[min(1, len(settings.thresholds) - 1)]
@@ -82,20 +70,20 @@ def write_sweep(out: Path, name: str, configs: Sequence[str], command: str) -> N
     print(claims_table(claims))
 
 
-def mnist(out: Path, data_dir: str) -> None:
+def mnist(out: Path, mnist_dir: str) -> None:
     """The paper's methods, the linear VAE and sampled nested dropout on MNIST images, k = 20."""
     base = "reproduce_mnist"
     records: list[Record] = []
     experiment = None
     for over in ((), ("reproduce_mnist_vae",), ("reproduce_mnist_nested_sampled",)):
         configs = [base, *over]
-        current = Experiment(configs, [f"--data.init_args.data_dir={data_dir}"])
-        records += current.sweep(out / "stacks" / configs[-1], " + ".join(configs))
+        current = Experiment(configs, [f"--data.init_args.data_dir={mnist_dir}"])
+        records += current.finish_all(out / "cells" / configs[-1], " + ".join(configs))
         experiment = experiment or current
     settings, methods = experiment.settings, present(records)
     ends = final_states(records, methods, experiment)
     table = rows(records, settings, methods)
-    write(out, "mnist", "regularized-lae reproduce mnist --data_dir DIR", experiment, table, [], ends=ends)
+    write(out, "mnist", "regularized-lae reproduce mnist --mnist_dir DIR", experiment, table, [], ends=ends)
     curves = figures.protocol_figure(records, methods, haar_alignment(settings.latents[0]))
     save_figure(out / "mnist_curves.png", curves)
     decoders = {

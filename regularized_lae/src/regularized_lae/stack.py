@@ -179,6 +179,8 @@ class AutoencoderStack(Stack):
             spaced between them and λ = ℓ², as the paper's code does whatever the data.
         penalty_low, penalty_high: see `penalty_rule`.
         init_scale: standard deviation of the initial weights (the paper: 1e-4).
+    Raises:
+        ValueError: unknown penalty_rule or method, and as `Stack`.
     """
 
     def __init__(
@@ -287,6 +289,8 @@ class ReferenceStack(Stack):
 
     Args:
         eigenvalues, latents, methods, rates, seeds, optimizer: see `Stack`.
+    Raises:
+        ValueError: unknown reference, and as `Stack`.
     """
 
     DIRECTIONS: ClassVar = {"gha": gha_direction, "eigengame": eigengame_direction}

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from pytorch_lightning import Trainer
 
@@ -90,6 +91,7 @@ def finish(
     data: PrincipalData,
     settings: SweepSettings,
     make_trainer: Callable[..., Trainer],
+    made_with: Mapping[str, Any],
     out: Path,
 ) -> list[Record]:
     """The records of one cell: read back from `out` if it was trained before with the same settings, else trained now.
@@ -97,34 +99,20 @@ def finish(
     Args:
         template: gives class, methods, rates and seeds; k and optimizer come from the cell.
         make_trainer: a new trainer with the config's settings and these callbacks.
+        made_with: all else that decides the result, as JSON; a file made with anything else is made again.
         out: folder of the cells' files; a killed sweep goes on where it stopped.
     """
-    path, made_with = out / f"{cell.name}.pt", fingerprint(template, data, settings, make_trainer)
-    if kept := load_state(path, made_with):
+    path, mark = out / f"{cell.name}.pt", json.dumps(made_with, sort_keys=True)
+    if kept := load_state(path, mark):
         return [record_from(content) for content in kept["records"]]
     records = train_cell(cell, template, data, settings, make_trainer)
-    save_state(path, made_with, {"records": [asdict(record) for record in records]})
+    save_state(path, mark, {"records": [asdict(record) for record in records]})
     return records
 
 
 def record_from(content: dict) -> Record:
     """The inverse of `dataclasses.asdict` for a record."""
     return Record(**{**content, "run": Run(**content["run"])})
-
-
-def fingerprint(
-    template: Stack, data: PrincipalData, settings: SweepSettings, make_trainer: Callable[..., Trainer]
-) -> str:
-    """All that decides a cell's result, as text; eigenvalues to six digits, as more depend on the threads."""
-    model = {k: v for k, v in init_arguments(template).items() if k not in ("latents", "optimizer")}
-    model["eigenvalues"] = [round(v, 6) for v in model["eigenvalues"]]
-    numbers = {
-        "model": [type(template).__name__, model],
-        "data": [type(data).__name__, data.batch_size, data.seed],
-        "sweep": {k: v for k, v in asdict(settings).items() if k not in ("latents", "optimizers", "workers")},
-        "steps": make_trainer(callbacks=[]).max_steps,
-    }
-    return json.dumps(numbers, default=list, sort_keys=True)
 
 
 @dataclass(frozen=True)

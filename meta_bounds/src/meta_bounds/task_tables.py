@@ -17,6 +17,10 @@ class TaskTable:
     """Rows of several tasks.
 
     features: X, (N, d). targets: y, (N,). tasks: name of each row's task, N of them. columns: names of the features.
+
+    Raises:
+        ValueError: shapes that do not fit, a number that is not finite, fewer than 2 tasks, or two columns
+            that are the same.
     """
 
     features: Tensor
@@ -57,12 +61,16 @@ class TaskTable:
             ValueError: there is no such task.
         """
         if task not in self.tasks:
-            raise ValueError(f"no task {task!r}, there are {', '.join(self.names)}")
+            raise ValueError(f"unknown task {task!r}, choose from {', '.join(self.names)}")
         chosen = torch.tensor([name == task for name in self.tasks])
         return self.features[chosen], self.targets[chosen]
 
     def standardised(self) -> TaskTable:
-        """Features of mean 0 and variance 1 over all rows, a constant column first; y as it is."""
+        """Features of mean 0 and variance 1 over all rows, a constant column first; y as it is.
+
+        Raises:
+            ValueError: a column is constant.
+        """
         spread = self.features.std(0)
         if (spread == 0).any():
             raise ValueError(f"column {self.columns[int((spread == 0).nonzero()[0])]} is constant: leave it out")
