@@ -73,9 +73,10 @@ class Configured:
         return type(self)(self.configs, [*self.overrides, *more])
 
     def described(self) -> dict[str, Any]:
-        """All that decides what is trained, as JSON: the sections model, data and trainer, and the seed."""
+        """All that decides what is trained, as JSON: model, data, trainer (but not where it writes) and the seed."""
         config = self._cli.config.as_dict()
         decided = {key: config[key] for key in ("model", "data", "trainer", "seed_everything")}
+        decided["trainer"] = {k: v for k, v in decided["trainer"].items() if k != "default_root_dir"}
         return json.loads(json.dumps(decided, default=str))
 
     def fingerprint(self) -> str:
@@ -127,7 +128,7 @@ def one_thread_each() -> Iterator[None]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute with one thread for a while: small matrix products are slower with more, much so on a busy machine."""
+    """Compute with one thread for a while: small matrix products are slower with more, much so beside other work."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -101,7 +101,15 @@ def scores_figure(records: Sequence[dict]) -> Figure:
             stats = [mean_and_error([r[name] for r in records if r["family"] == f]) for f in families]
             at = np.arange(len(families)) + (number - (len(shown) - 1) / 2) * width
             means, errors = np.array(stats).T
-            axes.bar(at, means, width, yerr=np.nan_to_num(np.array(errors, dtype=float)), color=colours[label], label=label, capsize=2)
+            axes.bar(
+                at,
+                means,
+                width,
+                yerr=np.nan_to_num(np.array(errors, dtype=float)),
+                color=colours[label],
+                label=label,
+                capsize=2,
+            )
         axes.set_xticks(range(len(families)), [f.replace(" ", "\n") for f in families], fontsize=8)
     left.set(ylabel="F1 on unseen meshes", title="edges", ylim=(0, 1.02))
     right.set_title("faces")
