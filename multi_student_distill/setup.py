@@ -3,7 +3,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 setup(
-    name="multi_student_distill",
+    name="multi-student-distill",
     version="0.1.0",
     description="Several one-step diffusion students, each for its part of the conditions, behind one pipeline",
     long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import settings
 from torch import nn
 
 from forecasting_model_search.checkpoints import CheckpointStore
@@ -18,6 +19,8 @@ from forecasting_model_search.weights import Checkpoint, fingerprint
 
 matplotlib.use("Agg")
 torch.set_num_threads(1)  # these networks are too small to share
+settings.register_profile("house", deadline=None, derandomize=True)
+settings.load_profile("house")
 QUICK = FitSettings(steps=4, rate=5e-3)
 
 

@@ -1,6 +1,7 @@
 """The command line: the demo's files, the verbs, packaged configs, and one line for bad input."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -14,11 +15,13 @@ from conftest import small_hub
 from forecasting_model_search.cli import main
 from forecasting_model_search.curve_hubs import read_taskset
 from forecasting_model_search.data import RowOrder
+from forecasting_model_search.demo import all_claims
 from forecasting_model_search.digits import HubSettings, ZooSettings, digits_hub
 from forecasting_model_search.evidence import paired
 from forecasting_model_search.experiment import Experiment
 from forecasting_model_search.learning import load_parameters
 from forecasting_model_search.official_hub import write_hub
+from forecasting_model_search.tables import replay_table
 
 FIGURES = ["forecast", "predictions", "embedding", "regret", "tau", "race"]
 SMALL = [
@@ -98,6 +101,40 @@ def test_report_draws_again_from_the_records(fast_demo, tmp_path, capsys):
     _, out = fast_demo
     assert run("report", out, "--out", tmp_path) == 0
     assert "| DyHPO |" in capsys.readouterr().out and (tmp_path / "regret.png").is_file()
+
+
+def test_report_takes_the_records_of_one_experiment_where_reproduce_left_several(fast_demo, tmp_path, capsys):
+    """Each has a replay of the same method and seed on a hub of its own."""
+    _, out = fast_demo
+    for name in ("replay", "hard"):
+        shutil.copytree(out / "cells" / "replay", tmp_path / "cells" / name / "replay")
+    changed = tmp_path / "cells" / "hard" / "replay" / "none_0.json"
+    content = json.loads(changed.read_text())
+    content["made"]["regret"] = [77.0 for _ in content["made"]["regret"]]
+    changed.write_text(json.dumps(content))
+    assert "several experiments: name one by --experiment, hard, replay" in error_of(capsys, "report", tmp_path)
+    assert "unknown experiment 'narrow', choose from hard, replay" in error_of(
+        capsys, "report", tmp_path, "--experiment", "narrow"
+    )
+    said = {}
+    for name in ("hard", "replay"):
+        assert run("report", tmp_path, "--experiment", name, "--out", tmp_path / "figures") == 0
+        said[name] = capsys.readouterr().out
+    assert "| DyHPO | 38." in said["hard"] and "| DyHPO | 38." not in said["replay"]
+    shutil.rmtree(tmp_path / "cells" / "hard")
+    assert run("report", tmp_path, "--configs", "demo,fast", "--out", tmp_path / "figures") == 0
+
+
+def test_searches_on_one_hub_are_counted_by_their_seeds():
+    records = [
+        {"method": method, "seed": seed, "regret": [0.1 * seed + 0.1 * (method == "asha")], "tau": {}, "test": None}
+        for method in ("none", "asha")
+        for seed in range(3)
+    ]
+    kinds = {"forecast": [], "replay": records, "transfer": [], "live": []}
+    said = [claim.statement for claim in all_claims(kinds, Experiment(["taskset"]))]
+    assert said == ["DyHPO has less regret than ASHA after 1 epochs (3 seeds)"]
+    assert "test accuracy" not in replay_table(records)
 
 
 def test_build_hub_writes_a_hub_that_replay_forecast_and_transfer_read(tmp_path, hubs, capsys):
@@ -304,7 +341,10 @@ def test_curves_alone_and_files_of_other_kinds_are_refused(tmp_path):
         stored_records(tmp_path)
     (tmp_path / "replay").mkdir()
     (tmp_path / "replay" / "x.json").write_text("{}")
-    with pytest.raises(ValueError, match="not a record of a study"):
+    with pytest.raises(ValueError, match=r"x\.json: not a record of a study"):
+        stored_records(tmp_path)
+    (tmp_path / "replay" / "x.json").write_text("{")
+    with pytest.raises(ValueError, match=r"x\.json: not a JSON file"):
         stored_records(tmp_path)
 
 

@@ -1,5 +1,7 @@
 """CIFAR-10's layouts, contrast, and what damaged files are told."""
 
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,20 @@ def test_all_three_layouts_give_the_same_images(tmp_path):
     for name in ("folder", "pictures.zip", "official"):
         assert np.array_equal(read_cifar(tmp_path / name), images), name
         assert np.array_equal(read_cifar(tmp_path / name, count=3), images[:3])
+
+
+def test_an_archive_is_closed_again(tmp_path, monkeypatch):
+    opened = []
+
+    class Archive(zipfile.ZipFile):
+        def __init__(self, *args):
+            opened.append(self)
+            super().__init__(*args)
+
+    write_zip(tmp_path / "pictures.zip", "train", 4)
+    monkeypatch.setattr(zipfile, "ZipFile", Archive)
+    read_cifar(tmp_path / "pictures.zip")
+    assert len(opened) == 1 and opened[0].fp is None
 
 
 def test_real_pictures_are_taken_class_by_class(papers_data):

@@ -16,6 +16,7 @@ from graph_metanetworks.cli import main
 from graph_metanetworks.command import CONFIGS, config_path
 from graph_metanetworks.experiment import Experiment
 from graph_metanetworks.study import StudySettings, mean_over_seeds
+from graph_metanetworks.verbs import load_network
 
 FIGURES = ["accuracy", "comparison", "editing", "embedding", "invariance", "graph"]
 SMALL = {"demo", "fast", "reproduce", "reproduce_mnist", "reproduce_cifar"}
@@ -52,7 +53,7 @@ def test_the_demo_writes_its_figures_and_claims(fast_demo):
         assert {"id", "statement", "paper", "measured", "threshold", "holds"} <= set(claim)
         assert isinstance(claim["holds"], bool)
     symmetric = {c["id"]: c["holds"] for c in content["claims"]}
-    assert symmetric["symmetry_orders"] and symmetric["symmetry_function"] and symmetric["execution"]
+    assert symmetric["symmetry-orders"] and symmetric["symmetry-function"] and symmetric["execution"]
     assert content["figures"] == [f"{name}.png" for name in FIGURES]
     for figure in content["figures"]:
         assert (out / figure).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
@@ -84,7 +85,7 @@ def test_a_study_in_several_processes_is_the_same(fast_demo, tmp_path):
     _, out = fast_demo
     experiment = Experiment(["demo", "fast"], ["--study.workers=2"])
     experiment.prepare(tmp_path, "networks", ("contrastive",))
-    records = experiment.study(tmp_path, "metanets", ("contrastive",))
+    records = experiment.finish_all(tmp_path, "metanets", ("contrastive",))
     saved = json.loads((out / "cells" / "contrastive-gmn-0.json").read_text())["made"]
     assert records[0].numbers["probe_mse"] == pytest.approx(saved["numbers"]["probe_mse"], rel=1e-3)
 
@@ -149,6 +150,8 @@ def test_graph_and_check_symmetry_take_any_importable_network(tmp_path, monkeypa
     assert "NOT all are symmetries" in capsys.readouterr().out
     assert run("graph", "mynets:words", "--input=[4]", "--integers") == 0
     assert run("graph", "mynets:instance", "--input=[3]", "--style", "paper") == 0
+    examples = [load_network("mynets:instance", [3], False)[1] for _ in range(2)]
+    assert torch.equal(*examples)  # the same every time
     for name, said in {
         "mynets": "expected pkg.mod:Net",
         "nonets:Net": "cannot import nonets",
@@ -181,8 +184,12 @@ def test_bad_input_is_one_line(capsys, tmp_path):
     assert "unknown experiment 'all-of-it', choose from all, symmetry" in error_of(
         capsys, "reproduce", "all-of-it", "--out", tmp_path
     )
+    for name in ("cifar", "cifar-selection"):
+        assert "none.zip: no such file or folder; name the data by --cifar_path" in error_of(
+            capsys, "reproduce", name, "--out", tmp_path, "--cifar_path", "none.zip"
+        )
     with pytest.raises(ValueError, match="the study section has no cells"):
-        Experiment(["diverse_architectures"], SHRUNK).study(tmp_path, "x")
+        Experiment(["diverse_architectures"], SHRUNK).finish_all(tmp_path, "x")
     with pytest.raises(ValueError, match="no record of accuracy/gmn"):
         mean_over_seeds([], "accuracy", "gmn", "test_r2")
 
@@ -211,7 +218,7 @@ def test_cifar_inrs_reproduce_from_pictures(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "Experiment", lambda configs, given=(): Experiment(configs, [*given, *over]))
     assert run("reproduce", "cifar", "--out", tmp_path, "--cifar_path", tmp_path / "cifar") == 0
     content = json.loads((tmp_path / "cifar.json").read_text())
-    assert [claim["id"] for claim in content["claims"]] == ["contrast_mse", "contrast_flat", "contrast_npnfn"]
+    assert [claim["id"] for claim in content["claims"]] == ["contrast-mse", "contrast-flat", "contrast-npnfn"]
     assert content["command"] == "graph-metanetworks reproduce cifar --cifar_path PATH"
     assert (tmp_path / "cifar_editing.png").is_file()
 

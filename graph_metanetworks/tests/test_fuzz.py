@@ -13,11 +13,12 @@ from pictures import random_images, write_batch, write_pictures, write_zip
 from safetensors.torch import save_file
 from test_readers import LAYOUT
 
+from graph_metanetworks.cache import save_state
 from graph_metanetworks.cifar import read_cifar
 from graph_metanetworks.idx import IMAGES, read_idx
 from graph_metanetworks.readers import SmallCNNZoo, inr_network, load_tensors, read_inr, read_split
 from graph_metanetworks.readers.small_cnn_zoo import read_metrics
-from graph_metanetworks.siren_data import read_sirens
+from graph_metanetworks.siren_data import kept_sirens
 from graph_metanetworks.zoo_files import read_nets
 
 
@@ -53,8 +54,8 @@ def zoo_file(folder):
 
 
 def sirens(folder):
-    save_file({"flat": torch.ones(3, 5), "error": torch.zeros(3)}, folder / "sirens.safetensors")
-    return folder / "sirens.safetensors"
+    save_state(folder / "sirens.pt", "mark", {"flat": torch.ones(3, 5), "error": torch.zeros(3)})
+    return folder / "sirens.pt"
 
 
 def inr(folder):
@@ -117,7 +118,7 @@ FILES = {
     "picture": (picture, lambda path: read_cifar(path.parents[2], "test")),
     "zip of pictures": (cifar_zip, lambda path: read_cifar(path, "test")),
     "zoo": (zoo_file, read_nets),
-    "SIRENs": (sirens, read_sirens),
+    "SIRENs": (sirens, lambda path: kept_sirens(path, "mark", 3)),
     "INR of DWSNets": (inr, read_inr),
     "CNN Wild Park": (wild, lambda path: load_tensors(path, "model")),
     "split of DWSNets": (dws_split, read_split),

@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from graph_metanetworks import EditingMetanet, build_parameter_graph, collate
@@ -28,7 +27,6 @@ from graph_metanetworks.readers import (
     small_cnn_state,
     split_rows,
 )
-from graph_metanetworks.siren_data import read_sirens
 
 LAYOUT = [  # as the zoo writes it: name, shape in TensorFlow's order
     ("sequential/conv2d/bias:0", (16,)), ("sequential/conv2d/kernel:0", (3, 3, 1, 16)),
@@ -279,17 +277,3 @@ def test_layouts_with_gaps_or_of_other_networks_are_refused(cnn_zoo):
     (cnn_zoo / "layout.csv").write_text(layout)
     with pytest.raises(ValueError, match=r"layout\.csv: .*0\.weight \(16, 3, 3, 3\), got \(16, 1, 3, 3\)"):
         SmallCNNZoo(str(cnn_zoo), channels=3).setup()
-
-
-@pytest.mark.parametrize(
-    ("tensors", "said"),
-    [
-        ({"flat": torch.ones(2, 3)}, "flat and error in a safetensors file expected"),
-        ({"flat": torch.ones(2, 3), "error": torch.ones(3)}, r"got \(2, 3\) and \(3,\); remove it"),
-        ({"flat": torch.full((2, 3), torch.inf), "error": torch.ones(2)}, "some weights are not finite numbers"),
-    ],
-)
-def test_kept_sirens_that_are_none_are_refused(tmp_path, tensors, said):
-    save_file(tensors, tmp_path / "s.safetensors")
-    with pytest.raises(ValueError, match=rf"s\.safetensors: .*{said}"):
-        read_sirens(tmp_path / "s.safetensors")

@@ -86,10 +86,10 @@ def test_what_was_trained_for_the_choice_is_not_trained_again(tmp_path):
     assert len(files) == len(trials) and select_rates(fast(), "accuracy", tmp_path) == trials
     cell = '{"statnn": {"model.init_args.reader": "statnn", "model.init_args.rate": 1e-2}}'
     chosen = Experiment(["reproduce", "fast"], [f"--study.accuracy.cells={cell}", "--study.seeds=[0]"])
-    (record,) = chosen.study(tmp_path, "metanets", ("accuracy",))
+    (record,) = chosen.finish_all(tmp_path, "metanets", ("accuracy",))
     assert record.seconds == next(one.seconds for one in trials if one.rate == 1e-2)
     assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "trained").iterdir()}
-    alone = chosen.study(tmp_path / "alone", "metanets", ("accuracy",))[0]
+    alone = chosen.finish_all(tmp_path / "alone", "metanets", ("accuracy",))[0]
     assert torch.allclose(torch.tensor(alone.arrays["ood_predicted"]), torch.tensor(record.arrays["ood_predicted"]))
 
 

@@ -7,6 +7,7 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from graph_metanetworks.cache import save_state
 from graph_metanetworks.contrastive import (
     INRContrastive,
     constant_noise,
@@ -18,7 +19,7 @@ from graph_metanetworks.contrastive import (
 )
 from graph_metanetworks.editing import EDITORS, INREditing
 from graph_metanetworks.networks.siren import Siren, fit_sirens, image_grid, initial_sirens, run_sirens, split_layers
-from graph_metanetworks.siren_data import DigitSirens, MNISTSirens, SineSirens, dilate, siren_graph
+from graph_metanetworks.siren_data import DigitSirens, ImageSirens, MNISTSirens, SineSirens, dilate, siren_graph
 
 SIZES = (2, 5, 4, 1)
 
@@ -92,6 +93,42 @@ def test_sirens_are_fitted_once(data):
     again.setup()
     assert torch.equal(again.flat, data.flat)
     assert set(data.rows["train"]) | set(data.rows["val"]) | set(data.rows["test"]) == set(range(60))
+
+
+class Two(ImageSirens):
+    """Two SIRENs to learn from, of images that are given."""
+
+    def __init__(self, folder, pixels):
+        super().__init__(str(folder), (2, 4, 1), 10.0, 2, 1e-3, 1, 1, 2, 0, 0)
+        self.pixels = pixels
+
+    def images(self):
+        return self.pixels
+
+
+def test_other_images_of_the_same_sum_have_sirens_of_their_own(tmp_path):
+    images = torch.rand(4, 3, 3, generator=torch.Generator().manual_seed(0))
+    first, second = Two(tmp_path, images), Two(tmp_path, images.flip(2))
+    first.setup(), second.setup()
+    assert len(list(tmp_path.iterdir())) == 2 and not torch.equal(first.flat, second.flat)
+
+
+@pytest.mark.parametrize("flat", [None, torch.ones(2, 17), torch.full((4, 17), torch.inf)], ids=["cut", "few", "inf"])
+def test_sirens_whose_file_is_damaged_are_fitted_again(tmp_path, flat):
+    images = torch.rand(4, 3, 3, generator=torch.Generator().manual_seed(0))
+    before = Two(tmp_path, images)
+    before.setup()
+    (path,) = tmp_path.iterdir()
+    if flat is None:
+        path.write_bytes(path.read_bytes()[:100])
+    else:
+        mark = torch.load(path, weights_only=True)["mark"]
+        save_state(path, mark, {"flat": flat, "error": torch.ones(len(flat))})
+    after = Two(tmp_path, images)
+    with pytest.warns(UserWarning, match=rf"{path.name}: damaged.* again"):
+        after.setup()
+    assert torch.equal(before.flat, after.flat)
+    Two(tmp_path, images).setup()
 
 
 def test_too_few_sirens_and_unknown_names_are_refused(tmp_path):

@@ -16,6 +16,7 @@ from graph_metanetworks import (
     collate,
     is_symmetry,
 )
+from graph_metanetworks.evidence import certificates
 from graph_metanetworks.symmetry import edge_permutation, parameter_permutation
 
 
@@ -251,3 +252,11 @@ def test_alike_parallel_edges_keep_their_order():
     graph = build_parameter_graph(model, x, style="paper")
     identity = torch.arange(graph.num_nodes)
     assert torch.equal(edge_permutation(graph, identity), torch.arange(graph.num_edges))
+
+
+def test_certificates_do_not_depend_on_what_was_drawn_before_nor_change_what_is_drawn_after():
+    first = certificates()
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    assert certificates() == first and torch.equal(torch.rand(1), expected)

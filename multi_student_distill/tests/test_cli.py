@@ -5,10 +5,12 @@ import pickle
 
 import pytest
 import torch
+from PIL import Image
 from test_convert_edm import WIDE, edm_state, persistent_pickle
 
 from multi_student_distill.cli import main
-from multi_student_distill.denoisers import load_denoiser
+from multi_student_distill.demo import seeded
+from multi_student_distill.denoisers import DenoiserSpec, load_denoiser, save_denoiser, student_path
 from multi_student_distill.experiment import Experiment
 from multi_student_distill.step_noise import StepNoise
 from multi_student_distill.study import chain
@@ -67,6 +69,25 @@ def test_another_seed_trains_other_students_and_another_teacher(fast_demo):
     assert {"teacher", "tsm", "dm", "toy_dm"} <= set(stages)
 
 
+def test_a_stage_whose_students_are_gone_is_trained_again(fast_demo):
+    _, out = fast_demo
+    experiment = seeded(["demo", "fast"], 0)
+    folder = experiment.shared("teacher", out)
+    student = folder / "student_0.safetensors"
+    content = student.read_bytes()
+    student.unlink()
+    assert experiment.shared("teacher", out) == folder and student.read_bytes() == content
+
+
+def test_a_record_is_measured_anew_with_another_feature_network_or_number_of_samples(fast_demo, tmp_path):
+    _, out = fast_demo
+    taken = []
+    for settings in ([], [], ["--study.feature_steps=7"], ["--study.samples=9"]):
+        experiment = Experiment(["demo", "fast"], settings)
+        experiment.record("counted", "digits_k1", 0, out, lambda *_: taken.append(1) or {})
+    assert len(taken) == 3
+
+
 def folder_of(out, parts):
     for folder in sorted(out.glob("stages/dm-*")):
         if len(list(folder.glob("student_*.safetensors"))) == parts:
@@ -104,6 +125,27 @@ def test_students_are_measured_timed_exported_and_served(fast_demo, config, tmp_
     assert "accelerate" not in captured.err  # diffusers would recommend it
     assert "mixed labels, routed" in said and "000_9.png by student 4" in said
     assert {p.name for p in (tmp_path / "images").iterdir()} == {"000_9.png", "001_0.png", "002_4.png"}
+
+
+def test_students_are_measured_by_images_of_all_classes_though_a_folder_is_in_their_order(fast_demo, tmp_path):
+    """As CIFAR-10 is: the first 2,000 rows would all be ants."""
+    config = tmp_path / "classes.yaml"
+    config.write_text(
+        "model: {class_path: multi_student_distill.training.TSMModule}\ntrainer: {accelerator: cpu}\n"
+        "data:\n  class_path: multi_student_distill.data.ClassFolderData\n"
+        f"  init_args: {{path: {tmp_path}, size: 4, classes: 2, parts: 2}}\n"
+    )
+    images = torch.rand(2100, 4, 4, 3, generator=torch.Generator().manual_seed(0)).mul(255).byte().numpy()
+    for name, count in (("ant", 2050), ("bee", 50)):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for i in range(count):
+            Image.fromarray(images[i]).save(tmp_path / "train" / name / f"{i:04d}.png")
+    spec = DenoiserSpec("mlp-8x1", (3, 4, 4), 2, 0.5)
+    for k in range(2):
+        save_denoiser(student_path(tmp_path / "students", k), spec.build(), spec)
+    where = ["--samples", 20, "--features", "values", "--out", tmp_path / "scores.json"]
+    assert run("evaluate", tmp_path / "students", "--config", config, *where) == 0
+    assert None not in json.loads((tmp_path / "scores.json").read_text())["frechet_of_class"]
 
 
 def test_pairs_of_an_exact_teacher_are_sampled(tmp_path, capsys):
@@ -260,6 +302,8 @@ def test_cells_and_stages_that_are_not_there_are_refused():
     [
         (["fit", "--config", "nothing"], "no config 'nothing': it is neither a file nor one of the packaged cifar10"),
         (["reproduce", "imagenet"], "unknown experiment 'imagenet', choose from all, digits"),
+        (["reproduce", "cifar"], "cifar needs --cifar_path"),
+        (["reproduce", "cifar", "--cifar_path", "none.zip"], "none.zip: no such file or folder"),
         (["pairs", "none.safetensors", "--out", "x.safetensors"], "none.safetensors: no such file"),
         (["pairs", "exact", "--out", "x.safetensors"], "name the data: --config NAME"),
         (["convert", "none.pkl", "--out", "x"], "none.pkl: no such file"),
@@ -283,7 +327,7 @@ def test_features_that_do_not_fit_are_refused(fast_demo, config, capsys):
     assert "unknown features 'clip'" in error_of(
         capsys, "evaluate", students, "--config", config, "--samples", 50, "--features", "clip"
     )
-    assert "pip install multi_student_distill[fid]" in error_of(
+    assert "pip install multi-student-distill[fid]" in error_of(
         capsys, "evaluate", students, "--config", config, "--samples", 50, "--features", "inception"
     )
 

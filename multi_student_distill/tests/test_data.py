@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from multi_student_distill import features
 from multi_student_distill.data import ClassFolderData, DigitsData, MixtureData
+from multi_student_distill.measure import real_samples
 from multi_student_distill.pairs import PairedDataset, fingerprint, sample_pairs, write_pairs
-from multi_student_distill.partitioned import StepStream
+from multi_student_distill.partitioned import StepStream, TensorSource
 
 
 @pytest.fixture
@@ -165,6 +167,33 @@ def test_the_fingerprint_tells_teachers_apart(generator):
     assert fingerprint(a) == fingerprint(MixtureData().exact_teacher()) != fingerprint(b)
     z, x, evaluations = sample_pairs(lambda z, y: (2 * z, 7), torch.zeros(5), (2,), 0, batch_size=2)
     assert torch.equal(x, 2 * z) and evaluations == 7
+
+
+@pytest.mark.parametrize("labels", [[0] * 50 + [1] * 50, [0, 1] * 50], ids=["sorted", "in turn"])
+def test_fewer_real_samples_are_of_all_classes_alike(labels):
+    source = TensorSource(torch.arange(100.0)[:, None], torch.tensor(labels))
+    found, theirs = real_samples(SimpleNamespace(source=source), 10)
+    assert torch.bincount(theirs).tolist() == [5, 5] and bool((found.diff(dim=0) > 0).all())
+    assert real_samples(SimpleNamespace(source=source), 100)[0].flatten().tolist() == list(range(100))
+
+
+def test_a_feature_network_is_trained_anew_for_other_data_or_steps_and_where_its_file_is_damaged(tmp_path, monkeypatch):
+    trained = []
+    monkeypatch.setattr(features, "train_features", lambda *of: trained.append(of) or features.FeatureNetwork(1, 4, 2))
+    path, images, labels = tmp_path / "features.pt", torch.zeros(4, 1, 4, 4), torch.tensor([0, 1, 0, 1])
+    first = features.stored_features(path, images, labels, 1)
+    again = features.stored_features(path, images, labels, 1)
+    assert len(trained) == 1 and torch.equal(first.outlet.weight, again.outlet.weight)
+    features.stored_features(path, images + 1, labels, 1)
+    features.stored_features(path, images + 1, labels, 2)
+    assert len(trained) == 3
+    path.write_bytes(b"damaged")
+    with pytest.warns(UserWarning, match=r"features\.pt: damaged .*, so it is made again"):
+        features.stored_features(path, images + 1, labels, 2)
+    torch.save({"mark": features.features_mark(images + 1, labels, 2), "made": {"outlet.bias": None}}, path)
+    with pytest.warns(UserWarning, match="no weights of a feature network, so it is made again"):
+        features.stored_features(path, images + 1, labels, 2)
+    assert len(trained) == 5
 
 
 def test_the_cifar_subset_is_read_as_class_folders(papers_data):

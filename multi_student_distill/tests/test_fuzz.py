@@ -14,7 +14,7 @@ from test_readers import edm_folder, edm_zip, png, write_lmdb
 from multi_student_distill.captions import read_captions
 from multi_student_distill.convert_edm import read_edm_pickle
 from multi_student_distill.denoisers import DenoiserSpec, load_denoiser, save_denoiser
-from multi_student_distill.features import FeatureNetwork, read_features
+from multi_student_distill.features import stored_features
 from multi_student_distill.image_files import ClassFolder, EDMImages
 from multi_student_distill.lmdb_images import LMDBImages
 from multi_student_distill.pairs import PairedDataset, write_pairs
@@ -60,9 +60,12 @@ def pairs(folder):
     return folder / "pairs.safetensors"
 
 
+IMAGES = torch.zeros(4, 1, 4, 4), torch.tensor([0, 0, 1, 1])
+
+
 def features(folder):
-    save_file(FeatureNetwork(1, 4, 2, 2).state_dict(), folder / "features.safetensors")
-    return folder / "features.safetensors"
+    stored_features(folder / "features.pt", *IMAGES, 1)
+    return folder / "features.pt"
 
 
 def embeddings(folder):
@@ -89,7 +92,7 @@ FILES = {
     "EDM's pickle": (edm_pickle, read_edm_pickle),
     "denoiser": (denoiser, load_denoiser),
     "pairs": (pairs, lambda path: PairedDataset(path, (2,), 3)),
-    "features": (features, lambda path: read_features(path, FeatureNetwork(1, 4, 2, 2))),
+    "features": (features, lambda path: stored_features(path, *IMAGES, 1)),
     "embeddings": (embeddings, lambda path: read_embeddings(path, 3)),
     "students": (students, lambda path: Students.from_pretrained(path.parent)),
 }

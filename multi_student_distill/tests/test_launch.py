@@ -124,7 +124,8 @@ def test_a_stopped_student_goes_on_to_the_same_weights(teacher, tmp_path):
     half = settings(teacher, "trainer.max_steps=8", "trainer.limit_train_batches=5", "trainer.max_epochs=1")
     assert run("distill", "digits_tsm", "--student", 1, "--every", 5, "--out", tmp_path / "parts", half) == 0
     (tmp_path / "parts" / "0_digits_tsm" / "student_1.safetensors").unlink()
-    assert list((tmp_path / "parts").rglob("*.ckpt"))
+    (saved,) = (tmp_path / "parts").rglob("*.ckpt")
+    assert saved.name == "epoch=0-step=5.ckpt"  # of --every
     assert run("distill", "digits_tsm", "--student", 1, "--out", tmp_path / "parts", long) == 0
     a, b = (load_denoiser(tmp_path / name / "0_digits_tsm" / "student_1.safetensors")[0] for name in ("whole", "parts"))
     assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))

@@ -158,6 +158,20 @@ def test_class_folders_are_read_in_order_and_averaged_down(tmp_path):
         ClassFolder(tmp_path / "a.zip")
 
 
+def test_a_zip_file_of_classes_is_closed_again(tmp_path, monkeypatch):
+    opened = []
+
+    class Archive(zipfile.ZipFile):
+        def __init__(self, *args):
+            opened.append(self)
+            super().__init__(*args)
+
+    path = edm_zip(tmp_path / "set.zip", {f"train/{name}/0.png": png((9, 9, 9)) for name in ("ant", "cat")})
+    monkeypatch.setattr(zipfile, "ZipFile", Archive)
+    assert len(ClassFolder(path, size=8)) == 2
+    assert opened and opened[0].fp is None
+
+
 # DMD2's LMDB
 
 

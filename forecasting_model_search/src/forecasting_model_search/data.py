@@ -48,7 +48,11 @@ class HubDataModule(LightningDataModule):
         weights: offer checkpoints; without them only the encoder 'none' can be trained. multi_horizon: rows from any
             earlier state. control: '' or 'shuffled' (every configuration is shown the checkpoints of another), or
             'start id' (a column for each checkpoint to start from).
+    Raises:
+        ValueError: an unknown control, or sizes out of range; at `setup`, a hub that is too small for them.
     """
+
+    repeats = "seeds"  # what differs from one record of a study to the next: the searches' seeds on one hub
 
     def __init__(
         self,
@@ -131,6 +135,8 @@ class DigitsHub(HubDataModule):
         configs, epochs: of the hub. zoo_epochs: of the longest training in the zoo.
         target: images to fine-tune on.
     """
+
+    repeats = "hubs"  # every seed is another hub
 
     def __init__(
         self,

@@ -29,12 +29,12 @@ def demo(*, out: str = "runs/forecasting_model_search", seed: int = 0, fast: boo
     start = time.perf_counter()
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    experiment = seeded(["demo", *(["fast"] if fast else [])], seed)
-    records = experiment.finish(folder / "cells", "hubs searched")
+    experiment = seeded(["demo", *["fast"] * fast], seed)
+    records = experiment.finish_all(folder / "cells", "hubs searched")
     drawn = all_figures(records, experiment)
     for name, figure in drawn.items():
         save_figure(folder / name, figure)
-    claims = all_claims(records)
+    claims = all_claims(records, experiment)
     command = f"forecasting-model-search demo --seed {seed}" + " --fast" * fast
     seconds = time.perf_counter() - start
     write_claims(folder, "forecasting_model_search", seed, seconds, fast, command, claims, list(drawn))
@@ -58,18 +58,16 @@ def seeded(configs: Sequence[str], seed: int) -> Experiment:
     )
 
 
-def all_claims(records: Mapping[str, list[dict]]) -> list[Claim]:
+def all_claims(records: Mapping[str, list[dict]], experiment: Experiment) -> list[Claim]:
     """The claims of all kinds of records that there are."""
     claims: list[Claim] = []
-    for kind, make in (
-        ("forecast", forecast_claims),
-        ("replay", replay_claims),
-        ("transfer", transfer_claims),
-        ("live", live_claims),
-    ):
-        if records[kind]:
-            claims += make(records[kind])
-    return claims
+    if records["forecast"]:
+        claims += forecast_claims(records["forecast"])
+    if records["replay"]:
+        claims += replay_claims(records["replay"], experiment.data.repeats)
+    if records["transfer"]:
+        claims += transfer_claims(records["transfer"])
+    return claims + live_claims(records["live"])
 
 
 def all_figures(records: Mapping[str, list[dict]], experiment: Experiment) -> dict[str, Figure]:
@@ -88,7 +86,7 @@ def all_figures(records: Mapping[str, list[dict]], experiment: Experiment) -> di
         if embedded:
             drawn["embedding.png"] = figures.embedding_figure(embedded)
     if replays:
-        drawn["regret.png"] = figures.regret_figure(replays)
+        drawn["regret.png"] = figures.regret_figure(replays, experiment.data.repeats)
         if any(r["tau"] for r in replays):
             drawn["tau.png"] = figures.tau_figure(replays)
     for record in records["live"]:

@@ -71,7 +71,7 @@ def forecast_claims(records: Sequence[dict]) -> list[Claim]:
         ),
         Claim(
             "forecast-gmn-size",
-            "and by as much as was set beforehand",
+            "It adds as much as was set beforehand",
             None,
             gain.mean,
             f"at least {GAIN}, interval above 0",
@@ -112,25 +112,29 @@ def better(name: str, statement: str, own: Sequence[float], other: Sequence[floa
     return Claim(name, statement, None, measured, "interval above 0", bool(gain.low > 0), gain.stderr)
 
 
-def replay_claims(records: Sequence[dict]) -> list[Claim]:
-    """Regret when the budget is spent; a win is claimed only where the paired interval excludes 0."""
+def replay_claims(records: Sequence[dict], repeats: str = "hubs") -> list[Claim]:
+    """Regret when the budget is spent; a win is claimed only where the paired interval excludes 0.
+
+    Args:
+        repeats: what the records of a method differ by: `hubs`, or `seeds` of searches on one.
+    """
     methods = list(dict.fromkeys(r["method"] for r in records))
     claims, budget = [], len(records[0]["regret"])
     for own in [m for m in ("none", "stat", "gmn") if m in methods]:
         for baseline in [m for m in ("random", "asha") if m in methods]:
-            claims.append(regret_claim(records, own, baseline, budget))
+            claims.append(regret_claim(records, own, baseline, budget, repeats))
     for own in [m for m in ("stat", "gmn") if m in methods]:
         for baseline in [m for m in ("none", "tpe", "optuna-gp", "gp-ei") if m in methods]:
-            claims.append(regret_claim(records, own, baseline, budget))
+            claims.append(regret_claim(records, own, baseline, budget, repeats))
     return claims
 
 
-def regret_claim(records: Sequence[dict], own: str, baseline: str, budget: int) -> Claim:
+def regret_claim(records: Sequence[dict], own: str, baseline: str, budget: int, repeats: str) -> Claim:
     mine, theirs = final_regret(records, own), final_regret(records, baseline)
     difference = paired(mine, theirs)
     return Claim(
         f"replay-{own}-{baseline}",
-        f"{LABELS[own]} has less regret than {LABELS[baseline]} after {budget} epochs ({len(mine)} hubs)",
+        f"{LABELS[own]} has less regret than {LABELS[baseline]} after {budget} epochs ({len(mine)} {repeats})",
         None,
         f"{np.mean(mine):.4f} against {np.mean(theirs):.4f}: {difference.mean:+.4f} "
         f"({difference.low:+.4f} to {difference.high:+.4f})",

@@ -66,8 +66,8 @@ class Experiment(Configured):
     def surrogate(self) -> SurrogateSettings:
         return self.model.surrogate
 
-    def take(self, kind: str, seed: int, out: Path) -> list[dict]:
-        """All records of a kind and a seed."""
+    def finish(self, kind: str, seed: int, out: Path) -> list[dict]:
+        """All records of a kind and a seed, made or read."""
         return {"forecast": self._forecasts, "replay": self._replays, "live": self._live}[kind](seed, out)
 
     def _forecasts(self, seed: int, out: Path) -> list[dict]:
@@ -128,10 +128,10 @@ class Experiment(Configured):
         jobs += [("forecast", seed) for seed in s.forecast_seeds]
         return jobs + [("live", s.live_seed)] * bool(s.live_budget)
 
-    def finish(self, out: Path, title: str) -> dict[str, list[dict]]:
+    def finish_all(self, out: Path, title: str) -> dict[str, list[dict]]:
         """All records by kind, in worker processes where there are several, with a progress bar."""
         todo = self.jobs()
-        taken = self.each("take", [(kind, seed, out) for kind, seed in todo], self.settings.workers, title)
+        taken = self.each("finish", [(kind, seed, out) for kind, seed in todo], self.settings.workers, title)
         found: dict[str, list[dict]] = {"forecast": [], "replay": [], "live": []}
         for (kind, _), records in zip(todo, taken, strict=True):
             found[kind] += records

@@ -12,7 +12,6 @@ from .evidence import NAMES, column
 from .replay import LABELS
 
 WIDTH, DPI = 6.4, 150
-NOTE = {"fontsize": 7, "color": "0.4"}
 COLOURS = {
     "gmn": "#D55E00",
     "stat": "#E69F00",
@@ -73,8 +72,8 @@ def forecast_figure(records: Sequence[dict], methods: Sequence[str], states: Seq
     return figure
 
 
-def regret_figure(records: Sequence[dict]) -> Figure:
-    """Regret over epochs spent: mean over hubs, band of one standard error, no smoothing."""
+def regret_figure(records: Sequence[dict], repeats: str = "hubs") -> Figure:
+    """Regret over epochs spent: mean over hubs (or `repeats`), band of one standard error, no smoothing."""
     figure = new_figure(4.0)
     axes = figure.subplots()
     methods = [m for m in LABELS if any(r["method"] == m for r in records)]
@@ -103,7 +102,7 @@ def regret_figure(records: Sequence[dict]) -> Figure:
         )
     axes.set(yscale="log", xlabel="epochs spent, all configurations together", ylabel="regret of the validation score")
     axes.set_ylim(bottom=floor)
-    axes.set_title(f"mean ± standard error over {len({r['seed'] for r in records})} hubs", fontsize=9)
+    axes.set_title(f"mean ± standard error over {len({r['seed'] for r in records})} {repeats}", fontsize=9)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     return figure
 

@@ -4,7 +4,7 @@ replayed on it."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,11 +20,17 @@ from .space import SearchSpace
 class ModelHub:
     """N configurations, trained for T epochs each.
 
-    configs: DataFrame of N rows, the hyperparameters. curves: (N, T) scores to maximise after epochs 1..T; NaN from
-        where
-    a run diverged. starts: (N,) scores before training, NaN where unknown. checkpoints: store of (row, epoch), epoch 0
-    the start; None for hubs of curves alone. space: of the configurations. test: (N, T) scores on held-out data or
-    None.
+    Args:
+        configs: DataFrame of N rows, the hyperparameters.
+        curves: (N, T) scores to maximise after epochs 1..T; NaN from where a run diverged.
+        checkpoints: store of (row, epoch), epoch 0 the start; None for hubs of curves alone.
+        starts: (N,) scores before training, NaN where unknown.
+        space: of the configurations; the one that they span if not given.
+        test: (N, T) scores on held-out data, or None.
+        name: that errors say. log: hyperparameters on a logarithmic scale.
+    Raises:
+        ValueError: curves of another shape, with a gap or without a finite score; configurations that repeat, miss a
+            value or mix types.
     """
 
     configs: pd.DataFrame
@@ -73,10 +79,6 @@ class ModelHub:
         """The best score anywhere in the hub."""
         return float(np.nanmax(self.curves))
 
-    def final_best(self) -> np.ndarray:
-        """(N,) the best score of each configuration, −inf where it has none."""
-        return np.where(np.isfinite(self.curves), self.curves, -math.inf).max(1)
-
     def take(self, rows: Sequence[int]) -> ModelHub:
         """Some configurations, without their checkpoints."""
         return ModelHub(
@@ -116,11 +118,3 @@ def accuracies(values: np.ndarray, name: str) -> np.ndarray:
         kind = "percentages: divide them by 100" if finite.max() <= 100 and finite.min() >= 0 else "no accuracies"
         raise ValueError(f"{name}: expected accuracies from 0 to 1, got {finite.min():g} to {finite.max():g}, {kind}")
     return np.asarray(values, dtype=float)
-
-
-def curves_of(records: Mapping[int, Sequence[float]], epochs: int) -> np.ndarray:
-    """(N, T) with NaN behind what each row has."""
-    curves = np.full((len(records), epochs), math.nan)
-    for row, scores in records.items():
-        curves[row, : len(scores)] = scores
-    return curves

@@ -103,13 +103,6 @@ class ParameterGraph:
         tensor = weights[joint.name]
         return tensor.reshape(len(tensor), *joint.shape)
 
-    def edge_ends(self, joint: Joint) -> tuple[Tensor, Tensor]:
-        """Source and target node of every edge of a joint, each (edges,), in the order of its values."""
-        source, target = self.node_sets[joint.source], self.node_sets[joint.target]
-        rows, columns, places = torch.meshgrid(*(torch.arange(n) for n in joint.shape), indexing="ij")
-        first = rows if joint.one_to_one else columns
-        return (source.start + first).flatten(), (target.start + rows).flatten() + 0 * places.flatten()
-
     def check(self, weights: dict[str, Tensor]) -> None:
         """Raises ValueError where a state does not have this architecture's tensors."""
         for name, shape in self.shapes:

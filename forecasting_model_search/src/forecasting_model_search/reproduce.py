@@ -19,7 +19,7 @@ def reproduce(
     experiment: str = "all",
     *,
     out: str = "runs/forecasting_model_search-reproduce",
-    taskset: str = "",
+    taskset: str | None = None,
     workers: int = 2,
 ) -> int:
     """Measure what the README quotes; a run that was stopped goes on where it was.
@@ -37,16 +37,18 @@ def reproduce(
             raise ValueError(f"unknown experiment {name!r}, choose from all, {', '.join(EXPERIMENTS)}")
     if "taskset" in chosen and not taskset:
         raise ValueError("taskset needs a file: --taskset FILE.json")
+    if "taskset" in chosen and not Path(taskset).is_file():
+        raise FileNotFoundError(f"{taskset}: no such file")
     Path(out).mkdir(parents=True, exist_ok=True)
     for name in chosen:
         EXPERIMENTS[name](Path(out), taskset, workers)
     return 0
 
 
-def part(kind: str) -> Callable[[Path, str, int], None]:
+def part(kind: str) -> Callable[[Path, str | None, int], None]:
     """One kind of records of the config `reproduce`."""
 
-    def run(out: Path, _: str, workers: int) -> None:
+    def run(out: Path, _: str | None, workers: int) -> None:
         changed = {f"study.{seeds}": [] for other, seeds in ONLY.items() if other != kind}
         experiment = Experiment(["demo", "reproduce"]).with_settings(changed | {"study.workers": workers})
         measure(out, kind, experiment, f"forecasting-model-search reproduce {kind}")
@@ -54,26 +56,26 @@ def part(kind: str) -> Callable[[Path, str, int], None]:
     return run
 
 
-def narrow(out: Path, _: str, workers: int) -> None:
+def narrow(out: Path, _: str | None, workers: int) -> None:
     """Forecasts with curves read through DyHPO's four channels."""
     experiment = Experiment(["demo", "reproduce_narrow"]).with_settings({"study.workers": workers})
     measure(out, "narrow", experiment, "forecasting-model-search reproduce narrow")
 
 
-def hard(out: Path, _: str, workers: int) -> None:
+def hard(out: Path, _: str | None, workers: int) -> None:
     """A harder hub: 500 configurations, 500 networks in the zoo."""
     experiment = Experiment(["demo", "reproduce_hard"]).with_settings({"study.workers": workers})
     measure(out, "hard", experiment, "forecasting-model-search reproduce hard")
 
 
-def taskset(out: Path, path: str, workers: int) -> None:
+def taskset(out: Path, path: str | None, workers: int) -> None:
     """Curves alone: DyHPO's surrogate and the baselines on a task of TaskSet."""
     changed = {"data.init_args.path": path, "study.workers": workers}
     experiment = Experiment(["taskset"]).with_settings(changed)
     measure(out, "taskset", experiment, "forecasting-model-search reproduce taskset --taskset FILE.json")
 
 
-EXPERIMENTS: dict[str, Callable[[Path, str, int], None]] = {
+EXPERIMENTS: dict[str, Callable[[Path, str | None, int], None]] = {
     "forecast": part("forecast"),
     "replay": part("replay"),
     "narrow": narrow,
@@ -84,8 +86,8 @@ EXPERIMENTS: dict[str, Callable[[Path, str, int], None]] = {
 
 def measure(out: Path, name: str, experiment: Experiment, command: str) -> None:
     """All records, NAME.json with numbers and claims, and figures."""
-    records = experiment.finish(out / "cells" / name, name)
-    claims = all_claims(records)
+    records = experiment.finish_all(out / "cells" / name, name)
+    claims = all_claims(records, experiment)
     tables = {}
     for kind in ("forecast", "transfer"):
         if records[kind]:

@@ -37,6 +37,9 @@ class ForecastingModelSearch:
         surrogate, fitting, schedule, settings: see their classes. keep: at most so many checkpoints stay in the store.
         pretrained: parameters of a surrogate that was fitted elsewhere (`DeepKernelGP.state_dict()`): fits start from
             them.
+    Raises:
+        ValueError: an unknown mode, a budget or step below 1, an encoder that looks at checkpoints without a store of
+            them, or a configuration of the pool that the space refuses.
     """
 
     def __init__(

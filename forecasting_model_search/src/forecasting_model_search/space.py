@@ -15,7 +15,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Float:
-    """A real number from low to high, on a logarithmic scale with `log`."""
+    """A real number from low to high, on a logarithmic scale with `log`.
+
+    Raises:
+        ValueError: not low < high, or a logarithmic scale from 0 or below.
+    """
 
     low: float
     high: float
@@ -49,7 +53,11 @@ class Int(Float):
 
 @dataclass(frozen=True)
 class Categorical:
-    """One of several choices without an order."""
+    """One of several choices without an order.
+
+    Raises:
+        ValueError: no choices, or one twice; at `encode`, a value that is none of them.
+    """
 
     choices: tuple[Any, ...]
 
@@ -81,6 +89,8 @@ class SearchSpace:
         domains: name -> Float, Int or Categorical.
         hidden: names that are drawn but are no column of the point, such as the number of the checkpoint to start
             from, which its weights describe better.
+    Raises:
+        ValueError: hidden names that the space lacks, or nothing that is not hidden.
     """
 
     def __init__(self, domains: Mapping[str, Domain], hidden: Sequence[str] = ()):

@@ -32,14 +32,16 @@ def forecast_table(records: Sequence[dict]) -> str:
 
 
 def replay_table(records: Sequence[dict], at: Sequence[int] = (10, 25, 50, 100)) -> str:
-    """Regret by method after some epochs, and the test accuracy of what validation chose."""
+    """Regret by method after some epochs, and the test accuracy of what validation chose where the hub has one."""
     budget = len(records[0]["regret"])
     at = [*(e for e in at if e < budget), budget]
-    lines = ["| method | " + " | ".join(f"{e} epochs" for e in at) + " | test accuracy |", "|---" * (len(at) + 2) + "|"]
+    tested = all(r["test"] is not None for r in records)
+    heads = [*(f"{e} epochs" for e in at), *["test accuracy"] * tested]
+    lines = ["| method | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     for method in [m for m in LABELS if any(r["method"] == m for r in records)]:
         cells = [mean_and_error(final_regret(records, method, e)) for e in at]
-        tests = column(records, method, "test")
-        cells.append(mean_and_error(tests) if all(t is not None for t in tests) else "")
+        if tested:
+            cells.append(mean_and_error(column(records, method, "test")))
         lines.append(f"| {LABELS[method]} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -3,7 +3,6 @@ studies."""
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import time
 from pathlib import Path
@@ -28,7 +27,7 @@ from .live import DigitsTask, race
 from .methods import ENCODERS, SurrogateSettings
 from .official_hub import write_hub
 from .replay import LABELS, ReplaySettings, make_searcher, replay
-from .results import save_figure, whole
+from .results import read_json, save_figure, whole
 from .search import ForecastingModelSearch
 from .study import replay_record
 from .tables import replay_table
@@ -91,7 +90,7 @@ def replay_hub(
     methods: tuple[str, ...] = ("random", "asha", "none", "stat", "gmn"),
     budget: int = 100,
     seeds: int = 3,
-    out: str = "",
+    out: str | None = None,
 ) -> int:
     """Replay searches on a hub and print their regret.
 
@@ -113,7 +112,7 @@ def replay_hub(
     print(replay_table(records, (10, 25, 50, budget) if budget > 50 else (budget // 2, budget)))
     if out:
         Path(out).mkdir(parents=True, exist_ok=True)
-        save_figure(Path(out) / "regret.png", figures.regret_figure(records))
+        save_figure(Path(out) / "regret.png", figures.regret_figure(records, "seeds"))
     return 0
 
 
@@ -125,7 +124,7 @@ def live(
     max_epochs: int = 20,
     networks: int = 120,
     seed: int = 0,
-    storage: str = "",
+    storage: str | None = None,
     workers: int = 1,
 ) -> int:
     """Search live: fine-tune networks of a zoo on digits, stopping and resuming; a search that was stopped goes on.
@@ -223,7 +222,14 @@ def work(url, checkpoints, encoder, budget, max_epochs, networks, seed, worker) 
 
 
 def forecast(
-    hub: str, *, encoder: str = "gmn", budget: int = 50, epoch: int = 0, top: int = 10, seed: int = 0, out: str = ""
+    hub: str,
+    *,
+    encoder: str = "gmn",
+    budget: int = 50,
+    epoch: int = 0,
+    top: int = 10,
+    seed: int = 0,
+    out: str | None = None,
 ) -> int:
     """Spend a budget on a hub, then predict how every configuration would end: mean, standard deviation, rank.
 
@@ -254,7 +260,14 @@ def forecast(
 
 
 def transfer(
-    source: str, target: str, *, encoder: str = "gmn", cycles: int = 1, budget: int = 50, seed: int = 0, out: str = ""
+    source: str,
+    target: str,
+    *,
+    encoder: str = "gmn",
+    cycles: int = 1,
+    budget: int = 50,
+    seed: int = 0,
+    out: str | None = None,
 ) -> int:
     """Carry a surrogate from one hub to another: searches on SOURCE make it stronger, then it searches TARGET.
 
@@ -287,44 +300,66 @@ def transfer(
     return 0
 
 
-def report(runs_dir: str, *, config: str = "demo", out: str = "") -> int:
+def report(runs_dir: str, *, experiment: str | None = None, configs: str = "demo", out: str | None = None) -> int:
     """Tables, claims and figures again, from the records that demo or reproduce left in RUNS_DIR.
 
     Args:
         runs_dir: Folder with cells/.
-        config: The config that made them: demo, or a path.
+        experiment: Which of reproduce's experiments in it, such as replay; needed where there are several.
+        configs: Those that made them, names or paths with commas between, such as demo,reproduce.
         out: Folder for the figures, RUNS_DIR if not given.
     """
     start = time.perf_counter()
     cells = Path(runs_dir) / "cells"
     if not cells.is_dir():
         raise ValueError(f"{cells}: no such folder; demo and reproduce leave their records there")
-    experiment = Experiment([config])
-    records = stored_records(cells)
+    settings = Experiment(configs.split(","))
+    records = stored_records(records_folder(cells, experiment))
     print(all_tables(records))
-    print(claims_table(all_claims(records)))
+    print(claims_table(all_claims(records, settings)))
     folder = Path(out or runs_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in all_figures(records, experiment).items():
+    for name, figure in all_figures(records, settings).items():
         save_figure(folder / name, figure)
     print(f"figures: {folder} ({time.perf_counter() - start:.0f} s)")
     return 0
 
 
-def stored_records(cells: Path) -> dict[str, list[dict]]:
-    """All records under a folder, by kind.
+KINDS = ("forecast", "replay", "live")
+
+
+def records_folder(cells: Path, experiment: str | None) -> Path:
+    """Where the records of one experiment are: a demo's in CELLS itself, those of `reproduce NAME` in CELLS/NAME.
+
+    Raises:
+        ValueError: there is no such experiment, or there are several and none is named.
+    """
+    below = sorted({path.parts[-3] for kind in KINDS for path in cells.glob(f"*/{kind}/*.json")})
+    if experiment is not None:
+        if experiment not in below:
+            raise ValueError(f"{cells}: unknown experiment {experiment!r}, choose from {', '.join(below) or 'none'}")
+        return cells / experiment
+    if not below or any(path for kind in KINDS for path in cells.glob(f"{kind}/*.json")):
+        return cells
+    if len(below) > 1:
+        raise ValueError(f"{cells} has records of several experiments: name one by --experiment, {', '.join(below)}")
+    return cells / below[0]
+
+
+def stored_records(folder: Path) -> dict[str, list[dict]]:
+    """The records in FOLDER/forecast, FOLDER/replay and FOLDER/live, by kind.
 
     Raises:
         ValueError: there are none, or a file is not a record.
     """
-    found: dict[str, list[dict]] = {kind: [] for kind in ("forecast", "replay", "live")}
+    found: dict[str, list[dict]] = {kind: [] for kind in KINDS}
     for kind, records in found.items():
-        for path in sorted(cells.rglob(f"{kind}/*.json")):
+        for path in sorted((folder / kind).glob("*.json")):
             try:
-                records.append(json.loads(path.read_text())["made"])
-            except (LookupError, ValueError, TypeError) as error:
+                records.append(dict(read_json(path)["made"]))
+            except (LookupError, TypeError) as error:
                 raise ValueError(f"{path}: not a record of a study") from error
         records.sort(key=lambda r: r.get("seed", 0))
     if not any(found.values()):
-        raise ValueError(f"{cells}: no records of a study")
+        raise ValueError(f"{folder}: no records of a study")
     return found | {"transfer": transfers(found["forecast"])}

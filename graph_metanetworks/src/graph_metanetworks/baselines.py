@@ -20,6 +20,8 @@ def statnn_features(graph: ParameterGraph, flat: Tensor, tensors: int | None = N
         flat: (B, P). tensors: pads with zeros to so many tensors, for several architectures; None: no padding.
     Returns:
         (B, 7 · tensors).
+    Raises:
+        ValueError: the architecture has more tensors than that.
     """
     layout, rows = graph.layout, []
     for shape, offset in zip(layout.shapes, layout.offsets, strict=True):

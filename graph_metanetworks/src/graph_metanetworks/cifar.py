@@ -10,10 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-SIDE, RECORD = (
-    32,
-    1 + 3 * 32 * 32,
-)  # pixels; bytes of an image in a batch: its label, then planes of red, green and blue
+SIDE = 32  # pixels
+RECORD = 1 + 3 * SIDE * SIDE  # bytes of an image in a batch: its label, then planes of red, green and blue
 BATCHES = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
 SUFFIXES = (".png", ".jpg", ".jpeg")
 
@@ -35,9 +33,7 @@ def read_cifar(path: str | Path, part: str = "train", count: int | None = None) 
     for folder in (path, path / "cifar-10-batches-bin"):
         if (folder / BATCHES[part][0]).is_file():
             return np.concatenate([_read_batch(folder / name) for name in BATCHES[part]])[:count]
-    pictures = _from_zip(path, part) if path.is_file() else _from_folder(path, part)
-    where = f"{path}: " if path.is_file() else ""  # a picture in a folder has its path in its name
-    found = [_decoded(where + name, content) for name, content in _taken_in_turn(pictures, count)]
+    found = _from_zip(path, part, count) if path.is_file() else _from_folder(path, part, count)
     if not found:
         raise FileNotFoundError(
             f"{path}: {BATCHES[part][0]}, or pictures in {part}/CLASS/ expected; the binary version of CIFAR-10 is at "
@@ -74,16 +70,26 @@ def _by_class(named: list[tuple[str, object]], part: str) -> dict[str, list]:
     return found
 
 
-def _from_folder(path: Path, part: str) -> dict[str, list]:
+def _from_folder(path: Path, part: str, count: int | None) -> list[np.ndarray]:
     files = path.glob(f"{part}/*/*") if path.is_dir() else []
-    return _by_class([(file.as_posix(), file.read_bytes) for file in files], part)
+    pictures = _by_class([(file.as_posix(), file.read_bytes) for file in files], part)
+    return [_decoded(name, content) for name, content in _taken_in_turn(pictures, count)]
 
 
-def _from_zip(path: Path, part: str) -> dict[str, list]:
+def _from_zip(path: Path, part: str, count: int | None) -> list[np.ndarray]:
+    with _opened(path) as archive:
+        pictures = _in_archive(archive, path, part)
+        return [_decoded(f"{path}: {name}", content) for name, content in _taken_in_turn(pictures, count)]
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
     try:
-        archive = zipfile.ZipFile(path)
+        return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
         raise ValueError(f"{path}: a folder or a zip archive of pictures expected ({error})") from error
+
+
+def _in_archive(archive: zipfile.ZipFile, path: Path, part: str) -> dict[str, list]:
 
     def reader(name: str):
         def read() -> bytes:

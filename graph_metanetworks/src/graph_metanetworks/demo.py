@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+
+from matplotlib.figure import Figure
 
 from . import figures
 from .claims import Claim, claims_table, exit_status, write_claims
@@ -36,9 +38,9 @@ def demo(*, out: str = "runs/graph_metanetworks", seed: int = 0, fast: bool = Fa
     start = time.perf_counter()
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    experiment = seeded(["demo", *(["fast"] if fast else [])], seed)
+    experiment = seeded(["demo", *["fast"] * fast], seed)
     experiment.prepare(folder, "zoos and SIRENs")
-    records = experiment.study(folder, "metanets trained and judged")
+    records = experiment.finish_all(folder, "metanets trained and judged")
     outputs = permuted_outputs(seed=seed)
     spread = {name: float((output - output.mean(0)).abs().max()) for name, output in outputs.items()}
     claims = [
@@ -47,12 +49,12 @@ def demo(*, out: str = "runs/graph_metanetworks", seed: int = 0, fast: bool = Fa
         *editing_claims(records),
         *contrastive_claims(records),
     ]
-    drawn = drawings(records, side=8) | {
-        "invariance.png": lambda: figures.invariance_figure(outputs),
-        "graph.png": lambda: figures.graph_figure(family_graph("vit", 4)),
+    drawn = all_figures(records, side=8) | {
+        "invariance.png": figures.invariance_figure(outputs),
+        "graph.png": figures.graph_figure(family_graph("vit", 4)),
     }
-    for name, draw in drawn.items():
-        save_figure(folder / name, draw())
+    for name, figure in drawn.items():
+        save_figure(folder / name, figure)
     command = f"graph-metanetworks demo --seed {seed}" + " --fast" * fast
     write_claims(folder, "graph_metanetworks", seed, time.perf_counter() - start, fast, command, claims, list(drawn))
     print(accuracy_table(records))
@@ -68,17 +70,17 @@ def seeded(configs: Sequence[str], seed: int) -> Experiment:
     return experiment.with_settings({"study.seeds": shifted, "data.init_args.zoo_seed": seed}) if seed else experiment
 
 
-def drawings(records: Sequence[Record], side: int) -> dict[str, Callable]:
-    """File name -> what draws it, for the experiments that were run."""
-    found: dict[str, Callable] = {}
+def all_figures(records: Sequence[Record], side: int) -> dict[str, Figure]:
+    """File name -> figure, for the experiments that were run; images are of side x side pixels."""
+    found: dict[str, Figure] = {}
     ran = {record.experiment for record in records}
     if "accuracy" in ran:
-        found["accuracy.png"] = lambda: figures.accuracy_figure(records)
-        found["comparison.png"] = lambda: figures.comparison_figure(records)
+        found["accuracy.png"] = figures.accuracy_figure(records)
+        found["comparison.png"] = figures.comparison_figure(records)
     if "editing" in ran:
-        found["editing.png"] = lambda: figures.editing_figure(records, side)
+        found["editing.png"] = figures.editing_figure(records, side)
     if "contrastive" in ran:
-        found["embedding.png"] = lambda: figures.embedding_figure(records)
+        found["embedding.png"] = figures.embedding_figure(records)
     return found
 
 

@@ -69,9 +69,8 @@ class Experiment(Configured):
         """Train the model, or read its weights below `out` if it was trained before; the seconds that it took."""
         return trained(self.model, self.data, self.trainer(), out / "trained", self.described())
 
-    def finish(self, job: tuple[str, str, int], out: Path) -> Record:
-        """The record of one cell and seed, made now or before."""
-        name, cell, seed = job
+    def finish(self, name: str, cell: str, seed: int, out: Path) -> Record:
+        """The record of one cell of an experiment and one seed, made now or before."""
         changed = self.cell(name, cell, seeds(seed), out)
 
         def make() -> dict:
@@ -79,7 +78,7 @@ class Experiment(Configured):
 
         return Record(**cached(out / "cells" / f"{name}-{cell}-{seed}.json", changed.described(), make))
 
-    def study(self, out: Path, title: str, experiments: Sequence[str] = EXPERIMENTS) -> list[Record]:
+    def finish_all(self, out: Path, title: str, experiments: Sequence[str] = EXPERIMENTS) -> list[Record]:
         """Finish all cells of some experiments, with a progress bar.
 
         Raises:
@@ -88,7 +87,7 @@ class Experiment(Configured):
         jobs = self.jobs(experiments)
         if not jobs:
             raise ValueError(f"{' + '.join(self.configs)}: the study section has no cells")
-        return self.each("finish", [(job, out) for job in jobs], self.settings.workers, title, "cell")
+        return self.each("finish", [(*job, out) for job in jobs], self.settings.workers, title, "cell")
 
 
 def seeds(seed: int) -> dict[str, int]:

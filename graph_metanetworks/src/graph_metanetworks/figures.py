@@ -26,9 +26,14 @@ FAMILY_NAMES = {
 READERS = {"gmn": "GMN", "deepsets": "DeepSets", "dmc": "DMC", "statnn": "StatNN"}
 
 
+def new_figure(height: float) -> Figure:
+    """A figure of the house's width."""
+    return Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+
+
 def accuracy_figure(records: Sequence[Record]) -> Figure:
     """Predicted against true accuracy of the first seed: nets like those trained on, and wider ones."""
-    figure = Figure(figsize=(WIDTH, 3.9), dpi=DPI, layout="constrained")
+    figure = new_figure(3.9)
     record = select(records, "accuracy", "gmn")[0]
     titles = {"test": "widths seen in training", "ood": "wider than any seen"}
     for axes, (part, title) in zip(figure.subplots(1, 2, sharey=True), titles.items(), strict=True):
@@ -50,7 +55,8 @@ def accuracy_figure(records: Sequence[Record]) -> Figure:
 
 def comparison_figure(records: Sequence[Record]) -> Figure:
     """R² of all readers on the three splits, mean and standard error over seeds."""
-    figure, axes = one_panel(3.2)
+    figure = new_figure(3.2)
+    axes = figure.subplots()
     splits = {"all data": ("", "test_r2"), "a tenth of the data": ("_tenth", "test_r2"), "wider nets": ("", "ood_r2")}
     colours = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
     for i, (name, colour) in enumerate(zip(READERS, colours, strict=True)):
@@ -75,7 +81,7 @@ def comparison_figure(records: Sequence[Record]) -> Figure:
 
 def invariance_figure(outputs: Mapping[str, Tensor]) -> Figure:
     """Two outputs of each reader on permuted copies of one network, about their mean."""
-    figure = Figure(figsize=(WIDTH, 3.0), dpi=DPI, layout="constrained")
+    figure = new_figure(3.0)
     names = {"gmn": "graph metanet", "flat": "MLP on flat weights"}
     limit = max(float((o - o.mean(0)).abs().max()) for o in outputs.values()) * 1.1
     for axes, (name, title) in zip(figure.subplots(1, 2, sharey=True), names.items(), strict=True):
@@ -93,7 +99,7 @@ def editing_figure(records: Sequence[Record], side: int) -> Figure:
     names = {"gmn": "GMN", "npnfn": "NP-NFN", "flat": "flat MLP"}
     rows |= {name: (cell, "edited") for cell, name in names.items() if select(records, "editing", cell)}
     rows["target"] = ("gmn", "target")
-    figure = Figure(figsize=(WIDTH, 0.95 * len(rows) + 0.2), dpi=DPI, layout="constrained")
+    figure = new_figure(0.95 * len(rows) + 0.2)
     grid = figure.subplots(len(rows), 6)
     for line, (title, (cell, key)) in zip(grid, rows.items(), strict=True):
         images = select(records, "editing", cell)[0].arrays[key]
@@ -107,7 +113,7 @@ def editing_figure(records: Sequence[Record], side: int) -> Figure:
 
 def embedding_figure(records: Sequence[Record]) -> Figure:
     """Embeddings of sine waves on their two principal directions, coloured by amplitude and by frequency."""
-    figure = Figure(figsize=(WIDTH, 5.2), dpi=DPI, layout="constrained")
+    figure = new_figure(5.2)
     cells = {"untrained": "untrained GMN", "gmn": "trained GMN"}
     for line, (cell, title) in zip(figure.subplots(2, 2), cells.items(), strict=True):
         record = select(records, "contrastive", cell)[0]
@@ -122,7 +128,8 @@ def embedding_figure(records: Sequence[Record]) -> Figure:
 
 def graph_figure(graph: ParameterGraph) -> Figure:
     """A parameter graph: layers from left to right, nodes coloured by type, edges by type."""
-    figure, axes = one_panel(4.2)
+    figure = new_figure(4.2)
+    axes = figure.subplots()
     place = _places(graph)
     kinds = sorted(set(graph.edge_type.tolist()))
     palette = [colormaps["tab20"](i % 20) for i in range(len(kinds))]
@@ -150,11 +157,6 @@ def _places(graph: ParameterGraph) -> np.ndarray:
         place[ids, 1] = np.linspace(-1, 1, len(ids) + 2)[1:-1] if len(ids) > 1 else 0.0
         place[ids, 0] = value + 0.3 * np.linspace(-1, 1, len(ids)) if len(ids) > 1 else value
     return place
-
-
-def one_panel(height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
-    return figure, figure.subplots()
 
 
 def legend_below(figure: Figure, axes: Axes, columns: int) -> Figure:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from .claims import claims_table
 from .configured import quiet
-from .demo import all_claims, drawings
+from .demo import all_claims, all_figures
 from .evidence import certificate_claims, certificates, contrast_claims, permuted_outputs
 from .experiment import Experiment
 from .figures import graph_figure, invariance_figure
@@ -19,6 +20,33 @@ from .zoo_data import family_graph
 
 EDITORS = {"gmn": "GMN", "npnfn": "NP-NFN", "flat": "MLP on flat weights"}
 ENCODERS = {"gmn": "GMN", "untrained": "GMN, untrained", "flat": "MLP on flat weights"}
+
+
+@dataclass(frozen=True)
+class Study:
+    """One of the experiments that train.
+
+    Args:
+        section: of the config's study. config: its name. argument: of the data, that takes the path of real files.
+        side: of the images that are drawn, in pixels.
+    """
+
+    section: str
+    config: str = "reproduce"
+    argument: str | None = None
+    side: int = 8
+
+
+STUDIES = {
+    "accuracy": Study("accuracy"),
+    "editing": Study("editing"),
+    "contrastive": Study("contrastive"),
+    "mnist": Study("editing", "reproduce_mnist", "data_dir", 14),
+    "cifar": Study("editing", "reproduce_cifar", "path", 16),
+}
+EMBEDDED = ("symmetry", "accuracy", "editing", "contrastive")  # need no files
+SELECTIONS = {f"{name}-selection": name for name in STUDIES if name != "contrastive"}
+EXPERIMENTS = (*EMBEDDED, "mnist", "cifar", *SELECTIONS)
 
 
 def reproduce(
@@ -34,36 +62,32 @@ def reproduce(
         experiment: symmetry, accuracy, editing, contrastive, or all (these four); mnist (needs mnist_dir), cifar (needs
             cifar_path); or how the learning rates were chosen on validation data: NAME-selection with NAME accuracy,
             editing, mnist or cifar.
-        out: Folder for results, tables and figures.
+        out: Folder for results and figures.
         mnist_dir: Folder with t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz.
         cifar_path: Folder with CIFAR-10's binary batches, or a folder or zip archive of its pictures, train/CLASS/*.
     """
-    real = {
-        "mnist": ("reproduce_mnist", f"data_dir={mnist_dir}", 14),
-        "cifar": ("reproduce_cifar", f"path={cifar_path}", 16),
-    }
-    sections = {"accuracy": "accuracy", "editing": "editing", "contrastive": "contrastive"} | dict.fromkeys(
-        real, "editing"
-    )
-    known = ["symmetry", *sections, *(f"{name}-selection" for name in sections if name != "contrastive")]
-    chosen = known[:4] if experiment == "all" else [experiment]
-    if not set(chosen) <= set(known):
-        raise ValueError(f"unknown experiment {experiment!r}, choose from all, {', '.join(known)}")
+    if experiment not in ("all", *EXPERIMENTS):
+        raise ValueError(f"unknown experiment {experiment!r}, choose from all, {', '.join(EXPERIMENTS)}")
+    real = {"mnist": ("--mnist_dir", mnist_dir), "cifar": ("--cifar_path", cifar_path)}
+    flag, path = real.get(SELECTIONS.get(experiment, experiment), (None, None))
+    if path is not None and not Path(path).exists():
+        raise FileNotFoundError(f"{path}: no such file or folder; name the data by {flag}")
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     quiet()
-    for name in chosen:
+    for name in EMBEDDED if experiment == "all" else [experiment]:
         if name == "symmetry":
             symmetry(folder)
-            continue
-        which = name.removesuffix("-selection")
-        config, where, side = real.get(which, ("reproduce", None, 8))
-        study = Experiment([config], [f"--data.init_args.{where}"] if where else [])
-        if name != which:
-            selection(study, sections[which], name, folder / which)
+        elif name in SELECTIONS:
+            selection(STUDIES[SELECTIONS[name]], name, folder, path)
         else:
-            run(study, sections[which], name, folder, side)
+            run(STUDIES[name], name, folder, path)
     return 0
+
+
+def experiment_of(study: Study, path: str | None) -> Experiment:
+    """From its config, with the path of its real files."""
+    return Experiment([study.config], [f"--data.init_args.{study.argument}={path}"] if study.argument else [])
 
 
 def symmetry(out: Path) -> None:
@@ -82,40 +106,38 @@ def symmetry(out: Path) -> None:
     print(claims_table(claims))
 
 
-def selection(experiment: Experiment, section: str, name: str, out: Path) -> None:
+def selection(study: Study, name: str, out: Path, path: str | None) -> None:
     """Validation errors for a grid of learning rates. Whoever likes the result writes it into the config."""
-    experiment.prepare(out, f"{name}: networks", (section,))
-    trials = select_rates(experiment, section, out)
+    experiment, kept = experiment_of(study, path), out / SELECTIONS[name]
+    experiment.prepare(kept, f"{name}: networks", (study.section,))
+    trials = select_rates(experiment, study.section, kept)
     chosen = [
         {"experiment": one.experiment, "cell": one.cell, "rate": one.rate} for one in best_trials(trials).values()
     ]
-    rows = [vars(one) for one in trials]
-    seeds, shown = experiment.settings.seeds[:1], selection_table(trials)
-    write_result(out.parent / f"{name}.json", command_of(name), [], seeds=seeds, chosen=chosen, trials=rows)
-    (out.parent / f"{name}.md").write_text(shown + "\n", encoding="utf-8")
-    print(shown)
+    rows, seeds = [vars(one) for one in trials], experiment.settings.seeds[:1]
+    write_result(out / f"{name}.json", command_of(name), [], seeds=seeds, chosen=chosen, trials=rows)
+    print(selection_table(trials))
 
 
-def run(experiment: Experiment, section: str, name: str, out: Path, side: int) -> None:
+def run(study: Study, name: str, out: Path, path: str | None) -> None:
     """One experiment's cells, tables, claims and figures."""
+    experiment, section = experiment_of(study, path), study.section
     experiment.prepare(out / name, f"{name}: networks", (section,))
-    records = experiment.study(out / name, f"{name}: metanets", (section,))
+    records = experiment.finish_all(out / name, f"{name}: metanets", (section,))
     claims = contrast_claims(records) if name == "cifar" else all_claims(records)
     if name == "mnist":  # the bound of its error is for digits
-        claims = [claim for claim in claims if claim.id != "editing_mse"]
-    for file, draw in drawings(records, side).items():
-        save_figure(out / (file if name == section else f"{name}_{file}"), draw())
-    shown = table_of(records, section)
+        claims = [claim for claim in claims if claim.id != "editing-mse"]
+    for file, figure in all_figures(records, study.side).items():
+        save_figure(out / (file if name == section else f"{name}_{file}"), figure)
     numbers = [{k: v for k, v in vars(r).items() if k != "arrays"} for r in records]
     write_result(out / f"{name}.json", command_of(name), claims, seeds=experiment.settings.seeds, runs=numbers)
-    (out / f"{name}.md").write_text(shown + "\n", encoding="utf-8")
-    print(shown)
+    print(table_of(records, section))
     print(claims_table(claims))
 
 
 def command_of(name: str) -> str:
     """What measures it again."""
-    place = {"mnist": " --mnist_dir DIR", "cifar": " --cifar_path PATH"}.get(name.removesuffix("-selection"), "")
+    place = {"mnist": " --mnist_dir DIR", "cifar": " --cifar_path PATH"}.get(SELECTIONS.get(name, name), "")
     return f"graph-metanetworks reproduce {name}{place}"
 
 

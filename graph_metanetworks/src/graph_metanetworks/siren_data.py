@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,17 +14,15 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from pytorch_lightning import LightningDataModule
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .batch import NetBatch
+from .cache import load_state, save_state
 from .cifar import read_cifar
 from .idx import read_idx_pair
 from .networks.siren import Siren, fit_sirens, image_grid
 from .parameter_graph import ParameterGraph
-from .results import whole
 from .resuming import ResumingLoader
 from .sampling import EpochOrder
 from .tracing import build_parameter_graph
@@ -87,6 +86,8 @@ class SirenData(LightningDataModule):
 
         Raises:
             ValueError: fewer SIRENs than are held out, or a fit failed.
+        Warns:
+            UserWarning: a file of SIRENs that were fitted before is damaged; they are fitted again.
         """
         if self.flat is not None:
             return
@@ -102,27 +103,18 @@ class SirenData(LightningDataModule):
         self.rows = {"train": range(cuts[0]), "val": range(*cuts), "test": range(cuts[1], len(signal))}
 
     def _fitted(self, signal: Tensor) -> tuple[Tensor, Tensor]:
-        settings = [
-            self.sizes,
-            self.omega,
-            self.steps,
-            self.rate,
-            self.seed,
-            list(signal.shape),
-            float(signal.double().sum()),
-        ]
-        name = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:8]
-        path = Path(self.folder) / f"{type(self).__name__}-{name}.safetensors"
-        if not path.is_file():
-            flat, error = fit_sirens(signal, self.places, self.sizes, self.omega, self.steps, self.rate, self.seed)
-            if not torch.isfinite(flat).all():
-                raise ValueError(f"{path}: some fits did not end in finite weights; lower the rate {self.rate}")
-            with whole(path) as temporary:
-                save_file({"flat": flat, "error": error}, temporary)
-        found, error = read_sirens(path)
-        if len(found) != len(signal):
-            raise ValueError(f"{path}: {len(signal)} SIRENs expected, got {len(found)}; remove it to fit them anew")
-        return found, error
+        """Weights (B, P) and errors of fit (B,): fitted now, or before to the same signals by the same settings."""
+        content = hashlib.sha256(signal.contiguous().numpy().tobytes()).hexdigest()
+        settings = [self.sizes, self.omega, self.steps, self.rate, self.seed, list(signal.shape), content]
+        mark = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
+        path = Path(self.folder) / f"{type(self).__name__}-{mark[:8]}.pt"
+        if (kept := kept_sirens(path, mark, len(signal))) is not None:
+            return kept
+        flat, error = fit_sirens(signal, self.places, self.sizes, self.omega, self.steps, self.rate, self.seed)
+        if not torch.isfinite(flat).all():
+            raise ValueError(f"{path}: some fits did not end in finite weights; lower the rate {self.rate}")
+        save_state(path, mark, {"flat": flat, "error": error})
+        return flat, error
 
     def batch(self, indices: Sequence[int]) -> SirenBatch:
         rows = torch.as_tensor(indices)
@@ -156,23 +148,20 @@ class SirenData(LightningDataModule):
         return self.loader("test")
 
 
-def read_sirens(path: Path) -> tuple[Tensor, Tensor]:
-    """Weights (B, P) and errors of fit (B,).
+def kept_sirens(path: Path, mark: str, count: int) -> tuple[Tensor, Tensor] | None:
+    """Weights (B, P) and errors of fit (B,) of `count` SIRENs that were kept under this mark.
 
-    Raises:
-        ValueError: not such a file, or some fits did not end in finite weights; names it.
+    Returns:
+        None: there are none, or the file is damaged, of which a warning tells.
     """
-    try:
-        tensors = load_file(path)
-        flat, error = tensors["flat"], tensors["error"]
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path}: flat and error in a safetensors file expected ({error}); remove it") from error
-    if flat.ndim != 2 or error.shape != flat.shape[:1]:
-        raise ValueError(
-            f"{path}: flat (B, P) and error (B,) expected, got {tuple(flat.shape)} and {tuple(error.shape)}; remove it"
-        )
-    if not torch.isfinite(flat).all():
-        raise ValueError(f"{path}: some weights are not finite numbers; remove it")
+    kept = load_state(path, mark)
+    if kept is None:
+        return None
+    flat, error = kept.get("flat"), kept.get("error")
+    whole = isinstance(flat, Tensor) and isinstance(error, Tensor) and flat.ndim == 2 and len(flat) == count
+    if not whole or error.shape != flat.shape[:1] or not torch.isfinite(flat).all():
+        warnings.warn(f"{path}: damaged, these are no {count} SIRENs, so they are fitted again", stacklevel=2)
+        return None
     return flat, error
 
 

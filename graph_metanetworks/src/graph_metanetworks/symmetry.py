@@ -139,7 +139,11 @@ def permute(graph: ParameterGraph, phi: Tensor, state: Mapping[str, Tensor] | nn
 
 
 def is_symmetry(graph: ParameterGraph, pi: Tensor) -> bool:
-    """Whether some automorphism of the graph moves the parameters by π (P,)."""
+    """Whether some automorphism of the graph moves the parameters by π (P,).
+
+    Raises:
+        ValueError: the graph has tied parameters.
+    """
     param = graph.edge_param.long()
     owner = torch.full((graph.layout.total,), -1)
     owner[param[param >= 0]] = (param >= 0).nonzero()[:, 0]

@@ -50,7 +50,7 @@ def graph(
     integers: bool = False,
     style: str = "exact",
     include_buffers: bool = False,
-    out: str = "",
+    out: str | None = None,
 ) -> int:
     """Draw a network as a parameter graph: counts of nodes and edges by type, and whether the graph alone computes it.
 
@@ -155,4 +155,5 @@ def load_network(name: str, shape: list[int] | None, integers: bool) -> tuple[nn
         )
     if shape is None:
         return model, example
-    return model, torch.zeros(2, *shape).long() if integers else torch.randn(2, *shape)
+    generator = torch.Generator().manual_seed(0)
+    return model, torch.zeros(2, *shape).long() if integers else torch.randn(2, *shape, generator=generator)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -181,17 +181,3 @@ def family_graph(family: str, width: int) -> ParameterGraph:
         kind = FAMILIES[family]
         _GRAPHS[family, width] = build_parameter_graph(kind.build(width), kind.read(digits()[0][:1]))
     return _GRAPHS[family, width]
-
-
-def shuffled_labels(nets: Sequence[Net], generator: torch.Generator, key: Callable[[Net], object]) -> list[Net]:
-    """The same nets with labels exchanged among those of one `key`: what is left to learn is the key's mean."""
-    groups: dict[object, list[int]] = {}
-    for i, net in enumerate(nets):
-        groups.setdefault(key(net), []).append(i)
-    result = list(nets)
-    for members in groups.values():
-        order = torch.randperm(len(members), generator=generator).tolist()
-        for i, j in zip(members, order, strict=True):
-            old = nets[i]
-            result[i] = Net(old.graph, old.flat, nets[members[j]].accuracy, old.family, old.width)
-    return result

@@ -23,6 +23,8 @@ from .routing import ClassRouter, EmbeddingRouter, route
 from .student_stack import StudentStack
 from .teacher_score_matching import tsm_loss
 
+__version__ = "0.1.0"
+
 # Imported when asked for: diffusers and Lightning take seconds. A pipeline finds its classes here when it is loaded.
 LAZY = {
     "PACKAGED": "pipeline",
@@ -51,7 +53,6 @@ def __getattr__(name: str):
 
 
 __all__ = [
-    "PACKAGED",
     "DMD2",
     "ClassRouter",
     "ConsistencyDistillation",

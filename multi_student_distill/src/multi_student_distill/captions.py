@@ -67,7 +67,7 @@ def load_tokenizer(folder: str | Path):
     try:
         from transformers import CLIPTokenizer
     except ImportError as error:
-        raise ValueError("text needs the extra: pip install multi_student_distill[text]") from error
+        raise ValueError("text needs the extra: pip install multi-student-distill[text]") from error
     if Path(folder).is_dir() and not (Path(folder) / "tokenizer").is_dir():
         raise ValueError(f"{folder}: no tokenizer/ of a Stable Diffusion model in it")
     try:

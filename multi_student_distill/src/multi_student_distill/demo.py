@@ -36,10 +36,8 @@ def demo(*, out: str = "runs/multi_student_distill", seed: int = 0, fast: bool =
     start = time.perf_counter()
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    experiment = Experiment(
-        ["demo", *(["fast"] if fast else [])], [f"--seed_everything={seed}", f"--study.seeds=[{seed}]"]
-    )
-    experiment.finish(folder, "students")
+    experiment = seeded(["demo", *["fast"] * fast], seed)
+    experiment.finish_all(folder, "students")
     with one_thread():
         toys = records(experiment, "toy", folder)
         digits = records(experiment, "images", folder)
@@ -66,15 +64,19 @@ def demo(*, out: str = "runs/multi_student_distill", seed: int = 0, fast: bool =
     return exit_status(claims, strict)
 
 
+def seeded(configs: Sequence[str], seed: int) -> Experiment:
+    """The experiment of the configs at one seed, of the teacher too."""
+    return Experiment(configs, [f"--seed_everything={seed}", f"--study.seeds=[{seed}]"])
+
+
 ENERGY = "energy distance × 1000"
 FD = "Fréchet distance to digits"
 
 
-def records(experiment: Experiment, kind: str, out: Path, cells: Sequence[str] | None = None) -> list[dict]:
+def records(experiment: Experiment, kind: str, out: Path) -> list[dict]:
     """The records of all cells whose data is a mixture (`toy`) or `images`, at all seeds."""
     settings, found = experiment.settings, []
-    chosen = [c for c in settings.cells if is_toy(c) == (kind == "toy")] if cells is None else cells
-    for cell in chosen:
+    for cell in [c for c in settings.cells if is_toy(c) == (kind == "toy")]:
         for seed in seeds_of(settings, cell):
             found.append(experiment.record(kind, cell, seed, out, taker(experiment, kind, out)))
     return found
@@ -95,8 +97,8 @@ def taker(experiment: Experiment, kind: str, out: Path):
 
 
 def features_path(experiment: Experiment, out: Path) -> Path:
-    """Where the feature network of the experiment's images is."""
-    return out / f"features-{type(experiment.data).__name__}-{experiment.settings.feature_steps}.safetensors"
+    """Where the feature network of the experiment's images is, which all cells share."""
+    return out / f"features-{type(experiment.data).__name__}-{experiment.settings.feature_steps}.pt"
 
 
 def students_of(experiment: Experiment, cell: str, out: Path):

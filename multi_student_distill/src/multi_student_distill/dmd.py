@@ -26,6 +26,9 @@ class DMDWeights:
 
     regression: λ_reg (DMD 0.25). generator: of L_G (DMD2 3e-3 on ImageNet). head: of L_D (DMD2 1e-2), added to the fake
     score's loss.
+
+    Raises:
+        ValueError: a negative weight, or one of generator and head alone.
     """
 
     regression: float = 0.25
@@ -46,6 +49,8 @@ class DMD2(nn.Module):
         teacher: μ_T, frozen. student: its `one_step` is G. fake: μ_fake, trained on the student's samples.
         head: bottleneck of the fake score -> logits (N,); None without the adversarial term.
         ledger: where passes are counted, under teacher, student, fake.
+    Raises:
+        ValueError: a head without a weight of its loss, or the other way round.
     """
 
     def __init__(

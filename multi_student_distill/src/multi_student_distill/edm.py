@@ -41,6 +41,8 @@ class EDMDenoiser(nn.Module):
         net: F(x, c_noise, class_labels), called with x (N, ...), c_noise (N,) and labels (N,); with `features=True` it
             also returns its bottleneck.
         sigma_data: σ_d, the standard deviation of the data.
+    Raises:
+        ValueError: sigma_data is not positive.
     """
 
     levels: Tensor

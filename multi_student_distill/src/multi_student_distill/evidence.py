@@ -48,7 +48,7 @@ def ratio_claim(
         _, error = mean_and_error(first / second)
     means = f"{first.mean():.3g} against {second.mean():.3g}"
     worst = measured + 2 * (error or 0.0) * strict
-    words = f"< {limit:g}" + " by two standard errors" * (error is not None) if strict else f"<= {limit:g}"
+    words = f"below {limit:g}" + " by two standard errors" * (error is not None) if strict else f"at most {limit:g}"
     holds = bool(worst < limit if strict else measured <= limit)
     return Claim(claim, f"{statement} ({means})", paper, measured, words, holds, error)
 
@@ -56,15 +56,15 @@ def ratio_claim(
 def digit_claims(records: Sequence[dict]) -> list[Claim]:
     """Several small students against one: of the demo and of reproduce."""
     recall = ratio_claim(
-        records, "digits_recall", "Not bought by collapse: recall of five students over that of one", None,
+        records, "digits-recall", "Not bought by collapse: recall of five students over that of one", None,
         ("digits_k5", "digits_k1"), "recall", 0,
     )  # fmt: skip
     return [
         ratio_claim(
-            records, "digits_k5", "Five small students instead of one, equal steps each: FD on digits as a share",
+            records, "digits-k5", "Five small students instead of one, equal steps each: FD on digits as a share",
             "ImageNet-64 FID 1.20 / 1.28 (K = 4)", ("digits_k5", "digits_k1"), "fd", FEWER,
         ),
-        replace(recall, threshold=">= 0.9", holds=bool(recall.measured >= 0.9)),
+        replace(recall, threshold="at least 0.9", holds=bool(recall.measured >= 0.9)),
     ]  # fmt: skip
 
 
@@ -78,10 +78,10 @@ def toy_claims(records: Sequence[dict]) -> list[Claim]:
     names = ", ".join(c[5:] for c in cells)
     return [
         ratio_claim(
-            records, "toy_k8", "Eight students instead of one on the 2-D toy: energy distance by class, as a share",
+            records, "toy-k8", "Eight students instead of one on the 2-D toy: energy distance by class, as a share",
             "falls with K", ("toy_k8", "toy_k1"), "energy", FEWER,
         ),
-        Claim("toy_falls", f"L1 of histograms falls with K = {names}", "falls with K", words, "in this order", falls),
+        Claim("toy-falls", f"L1 of histograms falls with K = {names}", "falls with K", words, "in this order", falls),
     ]  # fmt: skip
 
 
@@ -90,12 +90,12 @@ def speed_claims(record: dict) -> list[Claim]:
     faster = record["teacher_ms"] / record["routed_ms"]
     return [
         Claim(
-            "one_step_speed",
+            "one-step-speed",
             f"One step, mixed labels routed to {record['students']} students, against the teacher's Heun-18 at batch "
             f"{record['batch']}: times as fast ({record['routed_ms']:.2f} ms; one alone {record['student_ms']:.2f} ms)",
             "511 evaluations against 1",
             float(faster),
-            f">= {FASTER}",
+            f"at least {FASTER}",
             bool(faster >= FASTER),
         )
     ]
@@ -106,7 +106,7 @@ def cost_claim(records: Sequence[dict], cells: tuple[str, str] = ("digits_k5", "
     first, second = (next(r for r in records if r["cell"] == c)["cost"] for c in cells)
     measured = first["teraflops"] / second["teraflops"]
     return Claim(
-        "digits_cost",
+        "digits-cost",
         "Training cost of five students over that of one at equal steps and batch each, in floating-point operations",
         "K times",
         float(measured),
@@ -120,11 +120,11 @@ def study_claims(records: Sequence[dict]) -> list[Claim]:
     one = "one student of the same recipe"
     return [
         ratio_claim(
-            records, "equal_batch", f"Five students at a fifth of the batch each, so equal compute, against {one}: FD",
+            records, "equal-batch", f"Five students at a fifth of the batch each, so equal compute, against {one}: FD",
             "2.53 / 2.60 (K = 4, B 32)", ("digits_k5_equal", "digits_k1"), "fd", 1, strict=True,
         ),
         ratio_claim(
-            records, "same_size", f"Two students of the teacher's size against {one}: FD within classes",
+            records, "same-size", f"Two students of the teacher's size against {one}: FD within classes",
             "ImageNet-64 FID 2.37 / 2.62 (K = 4)", ("same_k2", "same_k1"), "cfd", 1, strict=True,
         ),
         ratio_claim(
@@ -132,15 +132,15 @@ def study_claims(records: Sequence[dict]) -> list[Claim]:
             "small students need TSM", ("gan_tsm", "gan_plain"), "fd", TSM_SHARE,
         ),
         ratio_claim(
-            records, "post_distillation", "Without pairs, TSM against regression on a one-step student's samples: FD",
+            records, "post-distillation", "Without pairs, TSM against regression on a one-step student's samples: FD",
             "2.88 / 11.67", ("gan_tsm", "gan_post"), "fd", 1, strict=True,
         ),
         ratio_claim(
-            records, "tsm_with_pairs", "With pairs, a small student with TSM against one without: FD",
+            records, "tsm-with-pairs", "With pairs, a small student with TSM against one without: FD",
             "small students need TSM", ("digits_k1", "digits_k1_plain"), "fd", 1, strict=True,
         ),
         ratio_claim(
-            records, "unfiltered_pairs", "Pairs of all classes for every student against those of its part: FD",
+            records, "unfiltered-pairs", "Pairs of all classes for every student against those of its part: FD",
             "filtering the pairs hurts", ("digits_k5_shared", "digits_k5"), "fd", 1, strict=True,
         ),
         ratio_claim(

@@ -18,12 +18,12 @@ from .command import CommandLine
 from .configured import CLASSES, Configured, one_thread, quiet
 from .denoisers import load_denoiser, student_path
 from .edm import edm_sampler
-from .exporting import export
+from .exporting import export, exported
 from .ledger import Ledger
 from .pairs import fingerprint, sample_pairs, write_pairs
 from .partitioned import PartitionedDataModule
 from .results import read_json
-from .study import StudySettings, chain, seeded, seeds_of
+from .study import StudySettings, chain, seeds_of, with_seed
 from .training import StudentTraining
 
 LINKS = {"shape": "shape", "classes": "classes", "sigma_data": "sigma_data", "chosen": "students", "seed": "seed"}
@@ -82,7 +82,10 @@ class Experiment(Configured):
     # stages
 
     def trained(self, stage: str, out: Path) -> Path:
-        """The folder of this experiment's students, trained first if they are not there."""
+        """The folder of this experiment's students, trained first if they are not there.
+
+        It lies in OUT/stages and is named by all that decides it, as cells may have a stage in common.
+        """
         folder = out / "stages" / f"{stage}-{self.fingerprint()}"
 
         def make() -> dict:
@@ -93,6 +96,8 @@ class Experiment(Configured):
             seconds, ledger = round(time.perf_counter() - start, 1), self.model.ledger.state()
             return {"stage": stage, "seconds": seconds, "ledger": ledger, "curve": curve.curve()}
 
+        if not exported(folder, self.data.chosen):
+            (folder / "result.json").unlink(missing_ok=True)  # a record without its students is none
         cached(folder / "result.json", self.fingerprint(), make)
         return folder
 
@@ -136,16 +141,16 @@ class Experiment(Configured):
         done: list[tuple[Experiment, Path]] = []
         for stage, changed in chain(self.settings, name):
             previous = done[-1][1] if done else None
-            own = self.with_settings(seeded(self.resolved(changed, previous, out), seed))
+            own = self.with_settings(with_seed(self.resolved(changed, previous, out), seed))
             done.append((own, own.trained(stage, out)))
         return done
 
-    def finish(self, out: Path, title: str, cells: Sequence[str] | None = None) -> None:
+    def finish_all(self, out: Path, title: str) -> None:
         """Train all cells at all seeds, in worker processes where the study says so, with a progress bar.
 
-        What cells share comes first, so that no two of them train it.
+        What cells share, in OUT/stages and OUT/pairs, comes first, so that no two of them make it.
         """
-        chosen, workers = list(self.settings.cells) if cells is None else list(cells), self.settings.workers
+        chosen, workers = list(self.settings.cells), self.settings.workers
         shared = [({"wanted": names}, None, out) for names in self.shared_by(chosen)]
         self.each("resolved", shared, workers, f"{title}: what they share", "teacher")
         jobs = [(name, seed, out) for name in chosen for seed in seeds_of(self.settings, name)]
@@ -167,9 +172,9 @@ class Experiment(Configured):
         """The record of one trained cell, cached beside it: what `take(experiment, folder)` measures, and its cost."""
         done = self.cell(name, seed, out)
         experiment, folder = done[-1]
-        samples = self.settings.samples
+        mark = [self.settings.samples, self.settings.feature_steps]
         with one_thread():
-            taken = cached(folder / f"{kind}-{samples}.json", samples, lambda: take(experiment, folder))
+            taken = cached(folder / f"{kind}.json", mark, lambda: take(experiment, folder))
         results = [read_json(own / "result.json")["made"] for _, own in done]
         cost = Ledger()
         for result in results:

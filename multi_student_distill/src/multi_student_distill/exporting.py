@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from pytorch_lightning import Callback
@@ -19,6 +20,11 @@ def export(model: StudentTraining, folder: Path) -> None:
             save_denoiser(student_path(folder, student), denoiser, model.spec)
     for student, fake in zip(model.chosen, model.exported_fakes(), strict=False):
         save_denoiser(student_path(folder / "fakes", student), fake, model.fake_spec)
+
+
+def exported(folder: Path, students: Iterable[int]) -> bool:
+    """Whether `export` wrote the files, or folders, of all these students."""
+    return all(student_path(folder, k).is_file() or (folder / f"student_{k}").is_dir() for k in students)
 
 
 class ExportStudents(Callback):

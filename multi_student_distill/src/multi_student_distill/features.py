@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import warnings
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from .results import whole
+from .cache import load_state, save_state
 
 
 class FeatureNetwork(nn.Module):
@@ -54,22 +55,27 @@ def train_features(images: Tensor, labels: Tensor, steps: int = 600, seed: int =
 
 
 def stored_features(path: Path, images: Tensor, labels: Tensor, steps: int) -> FeatureNetwork:
-    """The network at `path`, trained on the even rows first if it is not there."""
-    if not path.is_file():
-        network = train_features(images[::2], labels[::2], steps)
-        with whole(path) as temporary:
-            save_file(network.state_dict(), temporary)
-    return read_features(path, FeatureNetwork(images.shape[1], images.shape[2], int(labels.max()) + 1))
+    """The network at `path` if it was trained on these data for as many steps; else it is trained on their even rows.
 
-
-def read_features(path: Path, network: FeatureNetwork) -> FeatureNetwork:
-    """The network with the weights at `path`.
-
-    Raises:
-        ValueError: they are not such weights.
+    Args:
+        path: where it is kept. A damaged file is made again, with a warning.
+        images: (N, C, S, S). labels: (N,) int64. steps: of the training.
     """
-    try:
-        network.load_state_dict(load_file(path))
-    except Exception as error:  # safetensors and torch raise many kinds
-        raise ValueError(f"{path}: not the weights of a feature network; remove it, it is trained anew") from error
-    return network.requires_grad_(False).eval()
+    mark = features_mark(images, labels, steps)
+    if (state := load_state(path, mark)) is not None:
+        try:
+            network = FeatureNetwork(images.shape[1], images.shape[2], len(state["outlet.bias"]))
+            network.load_state_dict(state)
+            return network.requires_grad_(False).eval()
+        except (LookupError, TypeError, RuntimeError):  # a damaged file that could be read
+            said = f"{path}: damaged, these are no weights of a feature network, so it is made again"
+            warnings.warn(said, stacklevel=2)
+    network = train_features(images[::2], labels[::2], steps)
+    save_state(path, mark, network.state_dict())
+    return network
+
+
+def features_mark(images: Tensor, labels: Tensor, steps: int) -> str:
+    """All that decides a feature network: a hash of the data to the bit, and the steps."""
+    content = hashlib.sha256(images.contiguous().numpy().tobytes() + labels.contiguous().numpy().tobytes())
+    return f"{tuple(images.shape)} {content.hexdigest()} {steps}"

@@ -141,8 +141,14 @@ class ClassFolder:
         self.path, self.size = Path(path), size
         if not self.path.exists():
             raise FileNotFoundError(f"{path}: no such file or folder; expected {split}/CLASS/*.jpg in it")
-        root = zipfile.Path(self._zip_file()) if self.path.is_file() else self.path
-        folder = root / split
+        if self.path.is_dir():
+            self._read(self.path / split)
+        else:
+            with self._zip_file() as archive:
+                self._read(zipfile.Path(archive) / split)
+
+    def _read(self, folder: Path | zipfile.Path) -> None:
+        path, split = self.path, folder.name
         if not folder.is_dir():
             raise FileNotFoundError(f"{path}: no folder {split} in it")
         self.classes = sorted(p.name for p in folder.iterdir() if p.is_dir())

@@ -69,7 +69,7 @@ def run_slurm(jobs: Sequence[Job], finished: Callable[[Job], None], workers: int
     try:
         import submitit
     except ImportError as error:
-        raise ValueError("the slurm backend needs the extra: pip install multi_student_distill[slurm]") from error
+        raise ValueError("the slurm backend needs the extra: pip install multi-student-distill[slurm]") from error
     executor = submitit.AutoExecutor(Path(jobs[0].log).parent / "submitit", cluster=cluster)
     executor.update_parameters(timeout_min=7 * 24 * 60, name="multi_student_distill")
     if cluster == "slurm":

@@ -23,7 +23,7 @@ def environment(path: Path):
         try:
             import lmdb
         except ImportError as error:
-            raise ValueError("LMDB files need the extra: pip install multi_student_distill[lmdb]") from error
+            raise ValueError("LMDB files need the extra: pip install multi-student-distill[lmdb]") from error
         try:
             opened = lmdb.open(str(path), readonly=True, lock=False, readahead=False)
         except lmdb.Error as error:

@@ -52,9 +52,9 @@ def routed_samples(
 
 
 def real_samples(data: PartitionedDataModule, limit: int = 5000) -> tuple[Tensor, Tensor]:
-    """Images and labels of the training set, every n-th of a large one."""
+    """Images (n, ...) and labels (n,) of the training set, n <= limit: every m-th of each class of a larger one."""
     labels = data.source.labels
-    rows = torch.arange(0, len(labels), -(-len(labels) // limit))
+    rows = labels.argsort(stable=True)[:: -(-len(labels) // limit)].sort().values
     return data.source.fetch(rows), labels[rows]
 
 

@@ -42,6 +42,10 @@ def precision_recall(real: Tensor, generated: Tensor, k: int = 3) -> tuple[float
 
     Args:
         real: (N, d). generated: (M, d). k: neighbours that set a ball's radius (Kynkäänniemi et al., 2019).
+    Returns:
+        Precision and recall, both between 0 and 1.
+    Raises:
+        ValueError: k below 1, or a set of no more than k rows.
     """
     if min(len(real), len(generated)) <= k or k < 1:
         raise ValueError(f"k must be at least 1 and below both counts, got {k}, {len(real)} and {len(generated)}")
@@ -54,7 +58,11 @@ def precision_recall(real: Tensor, generated: Tensor, k: int = 3) -> tuple[float
 
 
 def energy_distance(a: Tensor, b: Tensor) -> float:
-    """2 E|X - Y| - E|X - X'| - E|Y - Y'|, pairs of a row with itself left out; 0 in expectation for one law."""
+    """2 E|X - Y| - E|X - X'| - E|Y - Y'|, pairs of a row with itself left out; 0 in expectation for one law.
+
+    Args:
+        a: samples (N, d). b: samples (M, d). N and M are at least 2.
+    """
     within_a = torch.cdist(a, a).sum() / (len(a) * (len(a) - 1))
     within_b = torch.cdist(b, b).sum() / (len(b) * (len(b) - 1))
     return float(2 * torch.cdist(a, b).mean() - within_a - within_b)

@@ -28,7 +28,7 @@ class LPIPSDistance:
         try:
             import lpips
         except ImportError as error:
-            raise ValueError("LPIPS needs the extra: pip install multi_student_distill[lpips]") from error
+            raise ValueError("LPIPS needs the extra: pip install multi-student-distill[lpips]") from error
         self.measure = lpips.LPIPS(net=net, verbose=False).requires_grad_(False).eval()
 
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:

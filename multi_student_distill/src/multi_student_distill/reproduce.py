@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from . import figures
@@ -43,7 +44,7 @@ NO_PAIRS = {"gan_tsm": "TSM", "gan_plain": "no TSM", "gan_post": "post-distillat
 
 
 def reproduce(
-    experiment: str = "all", *, out: str = "runs/multi_student_distill-reproduce", cifar_path: str = ""
+    experiment: str = "all", *, out: str = "runs/multi_student_distill-reproduce", cifar_path: str | None = None
 ) -> int:
     """Measure what the README quotes; a run that was stopped goes on where it was.
 
@@ -56,16 +57,20 @@ def reproduce(
     for name in chosen:
         if name not in EXPERIMENTS:
             raise ValueError(f"unknown experiment {name!r}, choose from all, {', '.join(EXPERIMENTS)}")
+        if name == "cifar" and not cifar_path:
+            raise ValueError("cifar needs --cifar_path: a folder or zip file with train/CLASS/*.jpg of CIFAR-10")
+        if name == "cifar" and not Path(cifar_path).exists():
+            raise FileNotFoundError(f"{cifar_path}: no such file or folder")
     Path(out).mkdir(parents=True, exist_ok=True)
     for name in chosen:
         EXPERIMENTS[name](Path(out), cifar_path)
     return 0
 
 
-def digits(out: Path, _: str) -> None:
+def digits(out: Path, _: str | None) -> None:
     """Small students and students of the teacher's size on digits."""
     experiment = Experiment(["demo", "reproduce_digits"])
-    experiment.finish(out, "digits")
+    experiment.finish_all(out, "digits")
     with one_thread():
         found = records(experiment, "images", out)
         teacher = load_denoiser(student_path(experiment.shared("teacher", out), 0))[0]
@@ -102,9 +107,7 @@ def digits(out: Path, _: str) -> None:
 def same_size_speed(speed: dict[str, dict]) -> list[Claim]:
     """The same speed claim for students of the teacher's size."""
     (claim,) = speed_claims(speed["same_k2"])
-    return [Claim("same_size_speed", f"Of the teacher's size: {claim.statement}", *[
-        getattr(claim, name) for name in ("paper", "measured", "threshold", "holds")
-    ])]  # fmt: skip
+    return [replace(claim, id="same-size-speed", statement=f"Of the teacher's size: {claim.statement}")]
 
 
 def loss_curves(found: Sequence[dict]) -> dict[str, dict]:
@@ -113,10 +116,10 @@ def loss_curves(found: Sequence[dict]) -> dict[str, dict]:
     return {r["cell"]: r["curves"] for r in found if r["seed"] == first}
 
 
-def toy(out: Path, _: str) -> None:
+def toy(out: Path, _: str | None) -> None:
     """The two-dimensional toy, and consistency distillation on it."""
     experiment = Experiment(["demo", "reproduce_toy"])
-    experiment.finish(out, "toy")
+    experiment.finish_all(out, "toy")
     with one_thread():
         found = records(experiment, "toy", out)
         shown = [r for r in found if r["cell"] in ("toy_k1", "toy_k4", "toy_k8")]
@@ -133,10 +136,10 @@ def toy(out: Path, _: str) -> None:
     save_figure(out / "toy.png", figures.students_figure(found, lines, "energy", ENERGY))
 
 
-def pairs(out: Path, _: str) -> None:
+def pairs(out: Path, _: str | None) -> None:
     """How many pairs, how heavy, and whose: where the paper's remark on filtering them turns."""
     experiment = Experiment(["demo", "reproduce_pairs"])
-    experiment.finish(out, "pairs")
+    experiment.finish_all(out, "pairs")
     with one_thread():
         found = records(experiment, "images", out)
     cells = list(experiment.settings.cells)
@@ -148,10 +151,10 @@ def pairs(out: Path, _: str) -> None:
     save_figure(out / "pairs.png", figures.sweep_figure(found, lines, FD))
 
 
-def cifar(out: Path, path: str) -> None:
+def cifar(out: Path, path: str | None) -> None:
     """CIFAR-10 with small U-Nets: that the whole path works on photographs, not that the samples are good."""
     experiment = Experiment(["reproduce_cifar"], [f"--data.init_args.path={path}"])
-    experiment.finish(out, "cifar")
+    experiment.finish_all(out, "cifar")
     with one_thread():
         found = records(experiment, "images", out)
         teacher = load_denoiser(student_path(experiment.shared("teacher", out), 0))[0]
@@ -162,7 +165,12 @@ def cifar(out: Path, path: str) -> None:
     write(out, "cifar", experiment, [], rows, teacher=of_teacher)
 
 
-EXPERIMENTS: dict[str, Callable[[Path, str], None]] = {"digits": digits, "toy": toy, "pairs": pairs, "cifar": cifar}
+EXPERIMENTS: dict[str, Callable[[Path, str | None], None]] = {
+    "digits": digits,
+    "toy": toy,
+    "pairs": pairs,
+    "cifar": cifar,
+}
 
 
 def write(out: Path, name: str, experiment: Experiment, claims: Sequence[Claim], rows: Sequence[dict], **more) -> None:

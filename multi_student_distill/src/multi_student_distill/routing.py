@@ -40,6 +40,8 @@ class EmbeddingRouter(nn.Module):
     Args:
         axes: (d, 2), the two principal axes. cuts: (3,), the median along the first, and along the second in the lower
             and in the upper half.
+    Raises:
+        ValueError: axes or cuts of other shapes; at a call, embeddings that are not (N, d).
     """
 
     axes: Tensor

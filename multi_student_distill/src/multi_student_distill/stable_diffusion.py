@@ -107,7 +107,7 @@ def load_stable_diffusion(folder: str | Path, subfolder_unet: str = "unet"):
         from diffusers import DDPMScheduler, UNet2DConditionModel
         from transformers import CLIPTextModel
     except ImportError as error:
-        raise ValueError("Stable Diffusion needs the extra: pip install multi_student_distill[text]") from error
+        raise ValueError("Stable Diffusion needs the extra: pip install multi-student-distill[text]") from error
     own: dict[str, Any] = {"local_files_only": True}
     try:
         unet = UNet2DConditionModel.from_pretrained(str(folder), subfolder=subfolder_unet, **own, **how_to_load())

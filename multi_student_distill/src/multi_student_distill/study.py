@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
-@dataclass
+@dataclass(frozen=True)
 class StudySettings:
     """What a config's study measures.
 
@@ -55,6 +55,6 @@ def seeds_of(settings: StudySettings, cell: str) -> list[int]:
     return settings.cells[cell].get("seeds", settings.seeds)
 
 
-def seeded(changed: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def with_seed(changed: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """The same settings with a seed."""
     return {**changed, "seed_everything": seed, "data.init_args.seed": seed}

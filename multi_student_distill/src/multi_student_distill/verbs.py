@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 from safetensors.torch import save_file
 
 from . import measure
@@ -15,19 +15,13 @@ from .convert_edm import edm_denoiser, read_edm_pickle
 from .denoisers import load_denoiser, save_denoiser, student_path
 from .edm import edm_sampler
 from .experiment import Experiment
-from .exporting import export
+from .exporting import export, exported
 from .features import FeatureNetwork, train_features
 from .launch import Job, launch_all, student_command
 from .metrics import frechet_distance, precision_recall
 from .pairs import fingerprint, sample_pairs, write_pairs
 from .partitioned import PartitionedDataModule
 from .results import whole, write_json
-
-
-def checkpoints(every: int) -> str:
-    """The callback that keeps the last state, as an argument of the command line."""
-    own = {"every_n_train_steps": every, "enable_version_counter": False}
-    return json.dumps({"class_path": "pytorch_lightning.callbacks.ModelCheckpoint", "init_args": own})
 
 
 def distill(
@@ -54,21 +48,19 @@ def distill(
         changed = [f"--{change}" for change in overrides or ()]
         changed += [f"--trainer.default_root_dir={folder / 'runs' / own}"]
         changed += ["--trainer.barebones=false", "--trainer.logger=false", "--trainer.enable_checkpointing=true"]
-        changed += [f"--trainer.callbacks+={checkpoints(every)}"]
         changed += [f"--data.init_args.students=[{student}]"] * (student >= 0)
         changed += [f"--model.init_args.init={previous}"] * bool(previous)
-        done = student_path(folder, max(student, 0)), folder / f"student_{max(student, 0)}"
-        if not any(path.exists() for path in done):
-            train(Experiment([config], changed), folder, folder / "runs" / own)
+        if not exported(folder, [max(student, 0)]):
+            train(Experiment([config], changed), folder, folder / "runs" / own, every)
         previous = str(folder)
         print(f"students of {config}: {folder}")
     return 0
 
 
-def train(experiment: Experiment, folder: Path, run: Path) -> None:
-    """Fit from the last checkpoint, if there is one, and export."""
+def train(experiment: Experiment, folder: Path, run: Path, every: int) -> None:
+    """Fit from the last checkpoint, if there is one, and export; a checkpoint every so many steps, not the config's."""
     last = sorted(run.rglob("*.ckpt"), key=lambda path: path.stat().st_mtime)
-    trainer = experiment.trainer()
+    trainer = experiment.trainer([ModelCheckpoint(every_n_train_steps=every, enable_version_counter=False)])
     trainer.fit(experiment.model, experiment.data, ckpt_path=last[-1] if last else None, weights_only=True)
     if trainer.is_global_zero:
         export(experiment.model, folder)
@@ -104,7 +96,9 @@ def launch(
     return int(any(job.status != "done" for job in done))
 
 
-def pairs(teacher: str, *, out: str, count: int = 6000, steps: int = 18, seed: int = 1, config: str = "") -> int:
+def pairs(
+    teacher: str, *, out: str, count: int = 6000, steps: int = 18, seed: int = 1, config: str | None = None
+) -> int:
     """Sample pairs (z, y, x) of a teacher with Heun's deterministic sampler.
 
     Args:
@@ -132,15 +126,17 @@ def pairs(teacher: str, *, out: str, count: int = 6000, steps: int = 18, seed: i
     return 0
 
 
-def data_of(config: str) -> PartitionedDataModule:
+def data_of(config: str | None) -> PartitionedDataModule:
     """The data of a config."""
     if not config:
         raise ValueError("name the data: --config NAME")
     return Experiment([config]).data
 
 
-def evaluate(folder: str, *, config: str, samples: int = 5000, features: str = "trained", out: str = "") -> int:
-    """Distances of routed one-step samples to the data: Frechet, by student, precision and recall, energy.
+def evaluate(
+    folder: str, *, config: str, samples: int = 5000, features: str = "trained", out: str | None = None
+) -> int:
+    """Fréchet distances of routed one-step samples to the data, by student and by class; precision and recall.
 
     Args:
         folder: Folder of student_k.safetensors.
@@ -153,8 +149,7 @@ def evaluate(folder: str, *, config: str, samples: int = 5000, features: str = "
     data = data_of(config)
     students = measure.loaded(Path(folder), data.partition)
     made, labels = measure.routed_samples(students, data.partition, data.shape, samples)
-    rows = torch.arange(len(data.source.labels))[: max(samples, 2000)]
-    real, real_labels = data.source.fetch(rows), data.source.labels[rows]
+    real, real_labels = measure.real_samples(data, max(samples, 2000))
     extract = feature_function(features, data, real, real_labels)
     with torch.no_grad():
         found, known = extract(made), extract(real)
@@ -211,7 +206,7 @@ def inception_features():
 
         network = FrechetInceptionDistance(feature=2048, normalize=True).inception.eval()
     except Exception as error:  # torch-fidelity is missing, or its weights
-        raise ValueError("Inception needs the extra: pip install multi_student_distill[fid]") from error
+        raise ValueError("Inception needs the extra: pip install multi-student-distill[fid]") from error
     return lambda x: torch.cat(
         [network(((p + 1) * 127.5).clamp(0, 255).byte().expand(-1, 3, -1, -1)) for p in x.split(64)]
     )
@@ -285,7 +280,7 @@ def generate(
     return 0
 
 
-def convert(pickle: str, *, out: str, diffusers: str = "") -> int:
+def convert(pickle: str, *, out: str, diffusers: str | None = None) -> int:
     """Turn an EDM checkpoint into a teacher's file, and a UNet2DModel; its code is never run.
 
     Args:

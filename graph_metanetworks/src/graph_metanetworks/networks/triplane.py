@@ -19,6 +19,12 @@ def sample_planes(planes: Tensor, points: Tensor) -> Tensor:
 
 
 class Triplane(nn.Module):
+    """Three planes of features: points (B, n, 3) in [-1, 1] -> features (B, n, d).
+
+    Args:
+        features: d. resolution: N of each plane, (d, N, N).
+    """
+
     def __init__(self, features: int, resolution: int):
         super().__init__()
         self.planes = nn.Parameter(0.1 * torch.randn(3, features, resolution, resolution))
