@@ -33,8 +33,15 @@ setup(
         "bake": ["xatlas>=0.0.9"],
         "clip": ["transformers>=4.40"],
         "cuda": ["nvdiffrast"],  # not on the package index: see its own instructions
-        "bench": ["scikit-image>=0.22", "rtree>=1.2"],
-        "test": ["pytest>=8", "hypothesis>=6.100", "PyYAML>=6", "transformers>=4.40", "xatlas>=0.0.9"],
+        "test": [
+            "pytest>=8",
+            "hypothesis>=6.100",
+            "PyYAML>=6",
+            "transformers>=4.40",
+            "xatlas>=0.0.9",
+            "scikit-image>=0.22",  # the benchmarks'
+            "rtree>=1.2",  # trimesh's ray casting, of the benchmarks
+        ],
     },
     entry_points={"console_scripts": ["latte3d = latte3d.cli:main"]},
     classifiers=[

@@ -1,4 +1,4 @@
-"""Small scenes and one thread: the machine may be busy."""
+"""Small scenes, one thread, and hypothesis without deadlines: the machine may be busy."""
 
 import os
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from att3d.cameras import CameraSampler
 from att3d.distillation import ScoreDistillation
@@ -16,6 +17,8 @@ from att3d.training import ATT3D, SceneSettings
 
 matplotlib.use("Agg")
 torch.set_num_threads(1)  # these matrices are too small to share
+settings.register_profile("house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 PROMPTS = ["a red sphere", "a blue cube", "a green cone"]
 
 

@@ -222,6 +222,40 @@ def test_reproduce_resumes_and_writes_its_result(little, tmp_path):
     assert stamps == {p: p.stat().st_mtime_ns for p in (tmp_path / "cells").iterdir()}
 
 
+def test_fine_tuning_of_other_steps_is_measured_again_and_the_settings_stay(little, tmp_path, monkeypatch):
+    def curves():
+        assert run("reproduce", "finetune", "--out", tmp_path) == 0
+        content = json.loads((tmp_path / "finetune.json").read_text())
+        return content["settings"]["study"]["finetune_rates"], [step for step, _ in content["curves"][0]["psnr"]]
+
+    rates, steps = curves()
+    assert rates["amortised"] == [0.005] and steps[-1] == 5  # the config's, whatever the sweep tried
+    inner = reproduce_module.Experiment
+    longer = {"study.finetune_steps": 10}
+    monkeypatch.setattr(reproduce_module, "Experiment", lambda *given: inner(*given).with_settings(longer))
+    assert curves() == (rates, [0, 2, 4, 6, 8, 10])
+
+
+def test_shapes_of_other_sets_have_retrieval_networks_of_their_own(tmp_path):
+    study = ["--study.retrieval_steps=2", "--model.init_args.guidance.init_args.views=4"]
+    stamps = []
+    for configs in (["demo"], ["demo", "reproduce_scaling"], ["demo"]):
+        experiment = Experiment(configs, study)
+        assert len(experiment.retrieval(tmp_path).candidates) == len(experiment.data.library.prompts)
+        stamps.append({path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()})
+    assert set(stamps[1]) == {"retrieval-3-4-16.pt", "retrieval-4-4-16.pt"} and stamps[1] == stamps[2]
+
+
+def test_a_prior_that_was_written_in_part_is_trained_again(little, tmp_path):
+    assert run("reproduce", "prior", "--out", tmp_path) == 0
+    weights, index = (tmp_path / "cells" / "unet" / name for name in ("unet", "model_index.json"))
+    stamp = index.stat().st_mtime_ns
+    assert run("reproduce", "prior", "--out", tmp_path) == 0 and index.stat().st_mtime_ns == stamp
+    for path in [*weights.glob("*.safetensors"), index]:
+        path.unlink()
+    assert run("reproduce", "prior", "--out", tmp_path) == 0 and index.is_file()
+
+
 @pytest.mark.parametrize("name", ["rates", "finetune", "interpolation", "rules", "scaling", "prior"])
 def test_every_experiment_runs_to_its_end(little, tmp_path, name):
     assert run("reproduce", name, "--out", tmp_path) == 0
@@ -241,7 +275,10 @@ def test_every_experiment_runs_to_its_end(little, tmp_path, name):
         ),
         (["reproduce", "everything"], "unknown experiment 'everything', choose from all, rates, budgets"),
         (["test", "--config", "shapes"], "--ckpt_path is missing"),
-        (["fit", "--config", "shapes", "--data.init_args.prompts=cows"], "cows: no such prompt file"),
+        (
+            ["fit", "--config", "shapes", "--data.init_args.prompts=cows"],
+            "cows: no such file, and none of the packaged sets",
+        ),
         (["fit", "--config", "shapes", "--model.init_args.lr=-1"], "lr must be positive"),
         (["fit", "--config", "shapes", "--model.init_args.guidance.init_args.each=9"], "each must be 1 to 4"),
         (["export-mesh", "a", "--ckpt_path", "x", "--out", "a.stl"], "ends in .glb, .obj or .ply"),

@@ -80,7 +80,7 @@ def file(request, tmp_path_factory):
     return SoundFile(make(tmp_path_factory.mktemp("fuzz")), read)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(damage=damages())
 def test_a_damaged_file_is_read_or_refused_by_its_name(file, damage):
     file.path.write_bytes(damage(file.content))

@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from att3d.guidance.pixel import PixelGuidance
 from att3d.guidance.protocol import cosine_alphas
 from att3d.guidance.stable_diffusion import StableDiffusionGuidance
 from att3d.interpolation import PromptInterpolator, Strategy
+from att3d.pixel_prior import PixelPrior
 from att3d.retrieval import CLIPRetrieval
 from att3d.text import CLIPTextEncoder, HashTokenEncoder, T5TextEncoder
 
@@ -147,7 +149,7 @@ def test_from_overhead_and_without_weight_perp_neg_is_the_prior_itself(prior, ge
     assert torch.allclose(found[3], plain[3], atol=1e-4) and not torch.allclose(found[0], plain[0], atol=1e-2)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.floats(-3, 3), min_size=16, max_size=16))
 def test_the_way_towards_the_own_prompt_never_changes(numbers):
     stub = Stub(torch.tensor(numbers).reshape(4, 1, 2, 2))
@@ -232,10 +234,23 @@ def test_deepfloyd_keeps_the_first_three_of_six_channels(deepfloyd, generator):
     assert float(rgb.grad.abs().max()) > 0
 
 
-def test_an_own_pixel_prior_is_loaded_and_its_empty_prompt_is_zero(tmp_path, generator):
+def test_a_pixel_prior_of_ones_own_is_loaded_and_its_empty_prompt_is_zero(tmp_path, generator):
     guidance = PixelGuidance(str(save_pixel(tmp_path)), num_tokens=6, embed_dim=32)
     asked(guidance, 3, 16, generator)
     assert float(guidance.unconditional(2).abs().max()) == 0
+
+
+def test_every_process_trains_a_pixel_prior_with_noise_of_its_own(generator):
+    torch.manual_seed(0)
+    prior, batch = PixelPrior(widths=(8, 16)), (torch.randn(2, 3, 16, 16, generator=generator), torch.zeros(2, 6, 32))
+    prior.log = lambda *_: None
+
+    def loss(step, rank, world):
+        prior.trainer = SimpleNamespace(global_step=step, global_rank=rank, world_size=world)
+        return float(prior.training_step(batch, 0).detach())
+
+    drawn = [loss(step, rank, 2) for step in range(2) for rank in range(2)]
+    assert len(set(drawn)) == 4 and loss(3, 0, 1) == drawn[3]
 
 
 def test_encoders_pad_with_zeros_and_give_their_width(stable_diffusion, deepfloyd):

@@ -1,6 +1,7 @@
 """Prompt files: factors with held-out rules, libraries, lines; embeddings and their cache; order of training."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -162,6 +163,23 @@ def test_all_prompts_come_equally_often_and_the_order_is_that_of_seed_and_step()
     assert counts.tolist() == [6] * 6 and len(order) == 9
     assert list(order) == batches and list(PromptOrder(6, 4, 9, seed=4)) != batches
     assert list(PromptOrder(6, 4, 5, seed=3, step=lambda: 4)) == batches[4:]
+
+
+def test_processes_share_one_order_out_among_them():
+    ranks = [list(PromptOrder(6, 4, 6, seed=3, rank=rank, world=2)) for rank in range(2)]
+    together = [batch for step in zip(*ranks, strict=True) for batch in step]
+    assert together == list(PromptOrder(6, 4, 12, seed=3))
+    assert torch.bincount(torch.tensor(together).flatten()).tolist() == [8] * 6
+    assert list(PromptOrder(6, 4, 2, seed=3, step=lambda: 4, rank=1, world=2)) == ranks[1][4:]
+
+
+def test_the_data_asks_the_trainer_which_process_it_serves():
+    seen = []
+    for rank in range(2):
+        data = PromptDataModule("shapes27", prompts_per_step=9, steps_per_epoch=1)
+        data.trainer = SimpleNamespace(global_step=0, global_rank=rank, world_size=2)
+        seen += [prompt for batch in data.train_dataloader() for prompt in batch.prompts]
+    assert sorted(seen) == sorted(data.library.train)
 
 
 def test_held_out_prompts_never_enter_a_training_batch():

@@ -4,7 +4,7 @@
 - seconds of optimising one prompt from untrained networks under the packaged prior, and how well the judge finds the
   prompt in its renders on the way, beside the one pass
 
-Without a checkpoint the networks are untrained: the times are those of trained ones, the one pass's fit means nothing.
+Without a checkpoint the networks are the packaged ones.
 """
 
 from __future__ import annotations
@@ -26,22 +26,12 @@ from latte3d.networks import dummy_cloud
 from latte3d.optimization import prompt_library
 from latte3d.pipeline import Latte3DPipeline
 from latte3d.reproduce import fit_of
-from latte3d.shapes import vocabulary
 from latte3d.stages import VolumetricStage
 
 PROMPT = "a tall striped red cylinder with a blue ball on top"
 
 
-def untrained(folder: Path) -> Path:
-    """A checkpoint of the demo's networks before their first step."""
-    stage = VolumetricStage(vocabulary(), None, alpha=1.0)
-    trainer = Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu")
-    trainer.strategy.connect(stage)
-    trainer.save_checkpoint(folder / "untrained.ckpt", weights_only=True)
-    return folder / "untrained.ckpt"
-
-
-def latency(checkpoint: str, folder: Path, texels: int | None) -> None:
+def latency(checkpoint: str | None, folder: Path, texels: int | None) -> None:
     """Milliseconds of all parts: the first call and the fastest of the next ones."""
     start = time.perf_counter()
     pipeline = Latte3DPipeline.from_pretrained(checkpoint, texels=texels)
@@ -76,7 +66,7 @@ class Progress(Callback):
             self.since = time.process_time()
 
 
-def from_scratch(checkpoint: str, steps: int) -> None:
+def from_scratch(checkpoint: str | None, steps: int) -> None:
     """One prompt, four views a step, as stage 1 would train it alone."""
     networks, text, sizes = load_networks(checkpoint)
     pipeline = Latte3DPipeline(networks, text, sizes.points, 32)
@@ -102,10 +92,9 @@ def main() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
-        checkpoint = given.checkpoint or str(untrained(Path(name)))
         for texels in (None, 512):
-            latency(checkpoint, Path(name), texels)
-        from_scratch(checkpoint, given.steps)
+            latency(given.checkpoint, Path(name), texels)
+    from_scratch(given.checkpoint, given.steps)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def test_captions_may_come_as_cap3d_writes_them(folder):
 
 
 def test_malformed_folders_are_refused(folder, tmp_path):
-    with pytest.raises(ValueError, match=r"no folder at .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere: no such folder; expected captions\.json"):
         AssetFolder(tmp_path / "nowhere")
     (folder / "captions.json").write_text('{"box": [3]}')
     with pytest.raises(ValueError, match=r"a list of texts for box, got \[3\]"):

@@ -92,7 +92,13 @@ def test_exported_weights_are_the_checkpoints(chain, tmp_path, capsys):
         (one, _, sizes), (other, _, expected) = load_networks(folder), load_networks(chain[stage])
         torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0.01, atol=1e-4)
         assert sizes == expected
-    assert "no checkpoint at" in error_of(capsys, "export-weights", tmp_path / "no.ckpt", "--out", tmp_path)
+    assert "no.ckpt: no such file" in error_of(capsys, "export-weights", tmp_path / "no.ckpt", "--out", tmp_path)
+    (tmp_path / "two" / "texture.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"texture\.safetensors: no such file"):
+        load_networks(tmp_path / "two")
+    (tmp_path / "one" / "texture.safetensors").write_bytes(b"torn")
+    with pytest.raises(ValueError, match=r"texture\.safetensors: no weights of latte3d \(SafetensorError"):
+        load_networks(tmp_path / "one")
 
 
 def test_the_packaged_networks_are_of_the_last_config_and_know_unseen_kinds(capsys):
@@ -108,6 +114,8 @@ def test_a_texture_is_baked_on_request(chain, tmp_path):
     args = ("--ckpt_path", chain["two"], "--cells", 8, "--texels", 32)
     assert run("generate", "a red ball", "--out", tmp_path / "a.obj", *args) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"a.obj", "a.mtl", "a.png"}
+    assert run("generate", "a red ball", "--out", tmp_path / "B.GLB", *args[:4]) == 0
+    assert len(read_mesh(tmp_path / "B.GLB").faces) > 10
 
 
 def test_a_mesh_is_stylized_and_drawn(chain, tmp_path, capsys):
@@ -145,10 +153,11 @@ def test_bad_input_is_one_line(chain, tmp_path, capsys):
     out = ("--out", tmp_path / "a.glb")
     said = error_of(capsys, "generate", "a red house", *out, "--ckpt_path", chain["one"])
     assert said.startswith("latte3d: error: the word 'house'") and said.count("\n") == 1
-    assert "no checkpoint at" in error_of(capsys, "generate", "a red ball", *out, "--ckpt_path", tmp_path / "no.ckpt")
+    said = error_of(capsys, "generate", "a red ball", *out, "--ckpt_path", tmp_path / "no.ckpt")
+    assert "no.ckpt: no such file; `latte3d fit` and" in said
     args = ("generate", "a red ball", "--out", tmp_path / "a.ply", "--ckpt_path", chain["one"], "--cells", 8)
-    assert "ends in .glb or .obj, got" in error_of(capsys, *args)
-    assert "no mesh at" in error_of(capsys, "render", tmp_path / "no.glb", "--out", tmp_path / "a.png")
+    assert "a.ply: expected a name that ends in .glb or .obj" in error_of(capsys, *args)
+    assert "no.glb: no such file" in error_of(capsys, "render", tmp_path / "no.glb", "--out", tmp_path / "a.png")
     (tmp_path / "x.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
     said = error_of(capsys, "render", tmp_path / "x.obj", "--out", tmp_path / "a.png", "--views", 0)
     assert "at least one view" in said
@@ -172,6 +181,8 @@ def test_configs_at_the_papers_scale_can_be_built(name, tmp_path):
         networks = Latte3D(**sizes)
     assert sum(p.numel() for p in networks.parameters()) > 2e7
     content = yaml.safe_load(Path(config_path(name)).read_text())
+    (keep,) = content["trainer"]["callbacks"]  # an epoch never ends: a killed fit would have nothing to go on from
+    assert keep["init_args"]["save_last"] and keep["init_args"]["every_n_train_steps"] > 0
     for part in (content["model"], content["data"], content["model"]["init_args"].get("prior")):
         if part is not None:
             module, _, kind = part["class_path"].rpartition(".")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import latte3d.demo as demonstration
 import latte3d.reproduce as reproduction
 from latte3d import evidence, figures
 from latte3d.cli import main
@@ -109,10 +110,7 @@ def test_a_fast_demo_writes_figures_meshes_weights_and_claims(folder):
 
 def test_a_second_demo_trains_nothing(folder):
     before = {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()}
-    experiment = Experiment(
-        ["demo", "fast"], ["--seed_everything=3", "--model.init_args.seed=3", "--data.init_args.seed=3"]
-    )
-    experiment.finish("surface", folder / "cells")
+    demonstration.seeded(["demo", "fast"], 3).finish("surface", folder / "cells")
     assert {path: path.stat().st_mtime_ns for path in (folder / "cells").iterdir()} == before
 
 
@@ -124,7 +122,8 @@ def test_reproduce_finishes_its_experiments_and_names_unknown_ones(tmp_path, mon
     def fast(configs, overrides=()):
         return made([*configs, "fast"], [*overrides, *short])
 
-    monkeypatch.setattr(reproduction, "Experiment", fast)
+    for module in (reproduction, demonstration):
+        monkeypatch.setattr(module, "Experiment", fast)
     with pytest.raises(SystemExit) as stopped:
         main(["reproduce", "--out", str(tmp_path)])
     assert stopped.value.code == 0

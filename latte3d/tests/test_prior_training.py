@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from pytorch_lightning import Trainer
@@ -44,6 +46,18 @@ def test_a_trained_prior_comes_back_from_its_file(data, tmp_path, kind, size):
     batch = data.held_out.draw(2, step_generator(0, 0))
     assert torch.equal(again.text(batch.prompts).tokens, training.text(batch.prompts).tokens)
     assert (tmp_path / "new" / "prior.safetensors").stat().st_size < 4e6
+
+
+def test_every_process_denoises_with_noise_of_its_own(data):
+    training = MultiViewPriorTraining(vocabulary(), **SMALL | {"size": 16})
+    batch, training.log = data.held_out.draw(2, step_generator(0, 0)), lambda *_: None
+
+    def loss(step, rank, world):
+        training.trainer = SimpleNamespace(global_step=step, global_rank=rank, world_size=world)
+        return float(training.training_step(batch, 0).detach())
+
+    drawn = [loss(step, rank, 2) for step in range(2) for rank in range(2)]
+    assert len(set(drawn)) == 4 and loss(3, 0, 1) == drawn[3]
 
 
 def test_validation_compares_right_wrong_and_no_text(data):

@@ -94,12 +94,14 @@ def test_baselines_are_weak_guesses_for_this_library():
 
 
 def test_unknown_words_are_refused():
-    with pytest.raises(ValueError, match="no body 'house': choose one of ball, cube"):
+    with pytest.raises(ValueError, match="unknown body 'house', choose from ball, cube"):
         Shape("house")
-    with pytest.raises(ValueError, match="no pattern 'dotted'"):
+    with pytest.raises(ValueError, match="unknown pattern 'dotted', choose from plain"):
         Shape("ball", pattern="dotted")
-    with pytest.raises(ValueError, match="no body among house"):
-        ProceduralShapes(bodies=["house"])
+    with pytest.raises(ValueError, match="unknown body 'house', choose from ball"):
+        ProceduralShapes(bodies=["ball", "house"])
+    with pytest.raises(ValueError, match="bodies is empty, choose from ball"):
+        ProceduralShapes(bodies=[])
     assert set(BODIES) and set(PROPORTIONS) and set(ATTACHMENTS)
 
 

@@ -38,6 +38,14 @@ CONFIG = {
 }  # fmt: skip
 
 
+SLIDE = {
+    "model": "latte3d.stages.VolumetricStage",
+    "model.init_args.prior": "multi_view",
+    "model.init_args.amortise_alpha": True,
+    "model.init_args.size": 32,
+}
+
+
 @pytest.fixture
 def config(tmp_path):
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
@@ -64,11 +72,36 @@ def test_what_decides_a_result_is_in_its_fingerprint(config, tmp_path):
     assert json.loads(next((tmp_path / "cells").glob("one-*.json")).read_text())["made"]["seconds"] > 0
 
 
+def test_what_is_measured_otherwise_is_measured_again(config, tmp_path):
+    sliding = {"study.cells": CONFIG["study"]["cells"] | {"slide": {**SLIDE, "after": "zero"}}}
+
+    def slide(*alphas):
+        experiment = Experiment([config]).with_settings(sliding | {"study.alphas": alphas})
+        return experiment.finish("slide", tmp_path / "cells")
+
+    def stamp():
+        (zero,) = (tmp_path / "cells").glob("zero-*.json")
+        return zero.stat().st_mtime_ns
+
+    assert "iou_cloud@1" in slide(0.0, 1.0).scores
+    before = stamp()
+    scores = slide(0.25, 0.75).scores
+    assert {"iou_cloud@0.25", "iou_cloud@0.75"} <= set(scores) and "iou_cloud@1" not in scores
+    assert stamp() == before  # of the cell that it starts from nothing changed
+
+
+def test_a_cell_whose_checkpoint_is_gone_is_trained_again(config, tmp_path):
+    first = Experiment([config]).finish("zero", tmp_path / "cells")
+    first.checkpoint.unlink()
+    again = Experiment([config]).finish("zero", tmp_path / "cells")
+    assert again.checkpoint == first.checkpoint and again.checkpoint.is_file() and again.scores == first.scores
+
+
 def test_cells_that_do_not_exist_or_run_in_circles_are_refused():
     study = StudySettings({"a": {"after": "b"}, "b": {"after": "a"}, "c": {"after": "d"}})
     with pytest.raises(ValueError, match="start from one another: a <- b <- a"):
         study.chain("a")
-    with pytest.raises(ValueError, match="no cell 'd' in this study: it has a, b, c"):
+    with pytest.raises(ValueError, match="unknown cell 'd', choose from a, b, c"):
         study.chain("c")
 
 

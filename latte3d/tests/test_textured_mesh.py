@@ -158,12 +158,12 @@ def test_what_is_no_coloured_mesh_is_refused(tmp_path):
         TexturedMesh(vertices, faces)
     with pytest.raises(ValueError, match=r"colours of 4 vertices, got \(3, 3\)"):
         TexturedMesh(vertices, faces, colors=torch.zeros(3, 3))
-    with pytest.raises(ValueError, match=r"ends in \.glb or \.obj, got .*a\.stl"):
+    with pytest.raises(ValueError, match=r"a\.stl: expected a name that ends in \.glb or \.obj"):
         TexturedMesh(vertices, faces, colors=vertices).export(tmp_path / "a.stl")
 
 
 def test_broken_files_are_named(tmp_path):
-    with pytest.raises(ValueError, match=r"no mesh at .*none\.glb"):
+    with pytest.raises(FileNotFoundError, match=r"none\.glb: no such file"):
         read_mesh(tmp_path / "none.glb")
     (tmp_path / "bad.glb").write_bytes(b"glTF broken")
     with pytest.raises(ValueError, match=r"bad\.glb cannot be read as a mesh"):

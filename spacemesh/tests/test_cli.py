@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from spacemesh import HalfedgeMesh, MeshBatch, read_mesh, write_mesh, write_polygons
+from spacemesh import HalfedgeMesh, MeshBatch, demo, read_mesh, write_mesh, write_polygons
 from spacemesh.checkpoints import load_model
 from spacemesh.cli import main
 from spacemesh.data import ProceduralMeshes
@@ -17,6 +17,7 @@ from spacemesh.shapes import capped_tube, dodecahedron, icosphere
 from spacemesh.study import punctured
 from spacemesh.training import ConnectivityTraining
 
+PINCHED = ([0, 1, 2], [0, 3, 4])  # two triangles that share a vertex and no edge
 FIGURES = ["fits", "distances", "scores", "learned", "repair", "generated"]
 
 
@@ -179,6 +180,23 @@ def read_polygons_of(path):
     return [[int(v) - 1 for v in line.split()[1:]] for line in path.read_text().splitlines() if line.startswith("f ")]
 
 
+def test_a_mesh_that_a_hole_would_pinch_is_not_shown(monkeypatch):
+    def punctured_or_pinched(mesh, generator):
+        faces = mesh.to_polygons()
+        return (faces[1:], faces[:1]) if len(mesh.vertices) == 12 else (list(PINCHED), faces[:1])
+
+    monkeypatch.setattr(demo, "punctured", punctured_or_pinched)
+    model = load_model(None, ConnectivityTraining)
+    rows = demo.repair_rows(model, [icosphere(0), icosphere(1), icosphere(0), icosphere(1)])
+    assert [len(vertices) for vertices, *_ in rows] == [12, 12]
+    assert len(demo.repair_rows(model, [icosphere(0)] * 4, shown=3)) == 3
+
+
+def test_an_unknown_cell_is_refused_by_name():
+    with pytest.raises(ValueError, match="unknown cell 'cow', choose from connectivity, vertices, soup"):
+        Experiment(["demo"]).cell("cow")
+
+
 def test_generate_samples_meshes_in_the_shape_of_a_file(fast_demo, tmp_path, capsys):
     _, out = fast_demo
     write_mesh(tmp_path / "sphere.obj", icosphere(1))
@@ -241,6 +259,9 @@ def test_every_cell_of_a_packaged_config_is_built(name):
         (["check", "no.obj"], "no.obj: no such file"),
         (["fit", "--config", "nothing"], "no config 'nothing': it is neither a file nor one of the packaged abc"),
         (["reproduce", "shapenet"], "unknown experiment 'shapenet', choose from all, fit, learn"),
+        (["reproduce", "meshes"], "meshes needs a folder: --meshes_dir DIR"),
+        (["reproduce", "all", "--meshes_dir", "no"], "no: no such folder"),
+        (["reproduce", "meshes", "--meshes_dir", "."], ".: no OBJ, PLY or OFF files"),
         (["repair", "no.obj", "--ckpt_path", "no.ckpt"], "no.ckpt: no such file"),
         (["fit", "--config", "abc", "--trainer.accelerator=cpu", "--trainer.devices=1"], "data/abc: no such folder"),
         (["fit", "--config", "procedural", "--data.init_args.families=[cows]"], "unknown family 'cows'"),

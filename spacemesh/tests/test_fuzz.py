@@ -90,7 +90,7 @@ FILES = {
     "lightning checkpoint": (lightning_checkpoint, model),
     "demo checkpoint": (demo_checkpoint, model),
     "weights": (weights, model),
-    "ShapeNet's split": (split_table, lambda path: ShapeNetCore(str(path.parent)).listed_splits()),
+    "ShapeNet's split": (split_table, lambda path: ShapeNetCore(str(path.parent)).listed_splits),
     "edges": (edges, lambda path: polygons(str(path), out=str(path.with_name("polygons.obj")))),
 }
 

@@ -1,5 +1,8 @@
 """Learning connectivity: what the network may see, what it must not, and what a checkpoint holds."""
 
+from itertools import combinations
+from types import SimpleNamespace
+
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -125,6 +128,20 @@ def test_jitter_is_for_training_only_and_comes_from_the_step(batch):
     clean = noisy.eval().vectors_of(batch)[0]
     assert torch.equal(one, two) and not torch.equal(one, clean)
     assert torch.equal(clean, noisy(batch.positions, batch.mask))
+
+
+def test_jitter_differs_from_process_to_process_and_is_that_of_one_process_alone(batch):
+    torch.manual_seed(0)
+    noisy = ConnectivityTraining(**SMALL, jitter=0.1).train()
+    alone = noisy.vectors_of(batch)[0]
+
+    def at(step, rank, processes):
+        noisy.trainer = SimpleNamespace(global_step=step, global_rank=rank, world_size=processes)
+        return noisy.vectors_of(batch)[0]
+
+    assert torch.equal(at(0, 0, 1), alone)
+    drawn = [at(step, rank, 2) for step in range(2) for rank in range(2)]
+    assert all(not torch.equal(one, other) for one, other in combinations(drawn, 2))
 
 
 def test_a_checkpoint_of_weights_only_holds_the_whole_model(tmp_path):

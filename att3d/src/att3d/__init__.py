@@ -38,6 +38,7 @@ from .training import ATT3D, SceneSettings
 from .tuning import finetune
 from .view_prompts import view_buckets, with_view
 
+__version__ = "0.1.0"
 __all__ = [
     "ATT3D",
     "PAPER_RESOLUTIONS",

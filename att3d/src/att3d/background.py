@@ -12,7 +12,11 @@ from .grid_encoder import ModulatedGridEncoder
 
 
 class ConstantBackground(nn.Module):
-    """The same colour everywhere; it takes no modulations."""
+    """The same colour everywhere; it takes no modulations.
+
+    Raises:
+        ValueError: a colour that is not three numbers in [0, 1].
+    """
 
     size = 0
 

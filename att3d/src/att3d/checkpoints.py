@@ -110,6 +110,7 @@ def check_classes(path: Path, described: Any) -> None:
 
 
 def class_of(path: Path, described: dict) -> type:
+    """Raises ValueError: a class from elsewhere, or none."""
     module, _, name = str(described["class_path"]).rpartition(".")
     if module.partition(".")[0] != __package__:
         raise ValueError(f"{path}: names the class {described['class_path']!r}, which is not part of {__package__}")

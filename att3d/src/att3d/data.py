@@ -22,14 +22,26 @@ class PromptBatch(NamedTuple):
 class PromptOrder:
     """Which rows come together in a step: permutations end to end, so that all prompts come equally often.
 
-    The rows of step n are decided by (seed, n) alone, so that a resumed run sees what it would have seen.
+    The rows of turn n are decided by (seed, n) alone, so that a resumed run sees what it would have seen. A step of
+    several processes takes as many turns, one each.
 
     Args:
-        rows: how many there are. per_step: P. steps: of an epoch. step: says how many steps are over.
+        rows: how many there are. per_step: P, of each process. steps: of an epoch. step: says how many steps are over.
+        rank, world: of this process.
     """
 
-    def __init__(self, rows: int, per_step: int, steps: int, seed: int, step: Callable[[], int] = lambda: 0):
+    def __init__(
+        self,
+        rows: int,
+        per_step: int,
+        steps: int,
+        seed: int,
+        step: Callable[[], int] = lambda: 0,
+        rank: int = 0,
+        world: int = 1,
+    ):
         self.rows, self.per_step, self.steps, self.seed, self.step = rows, per_step, steps, seed, step
+        self.rank, self.world = rank, world
 
     def __len__(self) -> int:
         return self.steps
@@ -37,21 +49,24 @@ class PromptOrder:
     def __iter__(self) -> Iterator[list[int]]:
         first = self.step()
         for n in range(first, first + self.steps):
-            yield self.at(n)
+            yield self.at(n * self.world + self.rank)
 
     def at(self, n: int) -> list[int]:
-        """The rows of step n."""
+        """The rows of turn n."""
         places = range(n * self.per_step, (n + 1) * self.per_step)
-        turns = {place // self.rows: self.permutation(place // self.rows) for place in places}
-        return [turns[place // self.rows][place % self.rows] for place in places]
+        rounds = {place // self.rows: self.permutation(place // self.rows) for place in places}
+        return [rounds[place // self.rows][place % self.rows] for place in places]
 
-    def permutation(self, turn: int) -> list[int]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + turn)
+    def permutation(self, number: int) -> list[int]:
+        """The order of all rows in one round through them."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         return torch.randperm(self.rows, generator=generator).tolist()
 
 
 class PromptDataModule(LightningDataModule):
     """A prompt set for training, its held-out prompts for tests.
+
+    Processes share training out by themselves: with several, set the trainer's `use_distributed_sampler` to false.
 
     Args:
         prompts: a packaged set (shapes27, shapes64 ...) or a file, see `read_prompts`.
@@ -105,12 +120,13 @@ class PromptDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """The sampler yields whole batches."""
-        per_step = self.prompts_per_step or len(self.rows)
+        per_step, trainer = self.prompts_per_step or len(self.rows), self.trainer
 
         def step() -> int:
-            return self.trainer.global_step if self.trainer is not None else 0
+            return trainer.global_step if trainer is not None else 0
 
-        order = PromptOrder(len(self.rows), per_step, self.steps_per_epoch, self.seed, step)
+        rank, world = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
+        order = PromptOrder(len(self.rows), per_step, self.steps_per_epoch, self.seed, step, rank, world)
         return DataLoader(self, sampler=order, batch_size=None, collate_fn=lambda batch: batch)
 
     def _held_out(self) -> DataLoader:

@@ -17,10 +17,10 @@ from .configured import one_thread
 from .experiment import Cell, Experiment
 from .mesh import to_mesh
 from .pictures import save_contact_sheet, save_gif, tiles
-from .results import save_figure
+from .results import save_figure, whole
 from .scenes import Scenes
 from .shapes import render_truth
-from .training import ATT3D
+from .training import ATT3D, SceneTraining
 from .tuning import finetune_records, interpolation_record
 
 SHOWN = 32  # pixels of pictures
@@ -38,9 +38,9 @@ def demo(*, out: str = "runs/att3d", seed: int = 0, fast: bool = False, strict: 
     start = time.perf_counter()
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    experiment = Experiment(["demo", *(["fast"] if fast else [])], [f"--study.seeds=[{seed}]"])
+    experiment = seeded(["demo", *(["fast"] if fast else [])], seed)
     cells = folder / "cells"
-    records = experiment.finish(experiment.cells(), cells, "trainings")
+    records = experiment.finish_all(experiment.cells(), cells, "trainings")
     with one_thread():
         model = trained_model(experiment, cells)
         library, settings = experiment.data.library, experiment.settings
@@ -71,10 +71,15 @@ def demo(*, out: str = "runs/att3d", seed: int = 0, fast: bool = False, strict: 
     return exit_status(claims, strict)
 
 
-def trained_model(experiment: Experiment, cells: Path, method: str = "amortised", seed: int | None = None):
-    """The model of the largest budget up to 100 frames."""
-    seed = experiment.settings.seeds[0] if seed is None else seed
-    own = [cell for cell in experiment.cells() if cell.method == method and cell.seed == seed]
+def seeded(configs: Sequence[str], seed: int) -> Experiment:
+    """The experiment with other weights, cameras, noise and order; prompts, prior and retrieval stay what they are."""
+    return Experiment(configs, [f"--study.seeds=[{seed}]"])
+
+
+def trained_model(experiment: Experiment, cells: Path, method: str = "amortised") -> SceneTraining:
+    """The first seed's model of the largest budget up to 100 frames."""
+    first = experiment.settings.seeds[0]
+    own = [cell for cell in experiment.cells() if cell.method == method and cell.seed == first]
     cell: Cell = max((c for c in own if c.budget <= 100), key=lambda c: c.budget, default=own[0])
     return experiment.cell(cell).trained(cells / f"{cell.name}.pt")
 
@@ -131,10 +136,12 @@ def write_assets(model: ATT3D, prompts: Sequence[str], folder: Path, resolution:
     views = scenes.turntable(12, SHOWN)
     save_gif(folder / "turntable.gif", torch.stack([enlarged(tiles(frame, 3)) for frame in views.transpose(0, 1)]), 120)
     save_contact_sheet(folder / "contact_sheet.html", list(prompts), views[:, ::3])
-    (folder / "meshes").mkdir(exist_ok=True)
     for number, prompt in enumerate(prompts[:2]):
         own = Scenes(scenes.field, scenes.w[number : number + 1], scenes.background)
         try:
-            to_mesh(own, resolution).export(folder / "meshes" / f"{prompt.replace(' ', '_')}.glb")
+            mesh = to_mesh(own, resolution)
         except ValueError as error:
             print(f"no mesh of {prompt!r}: {error}")
+            continue
+        with whole(folder / "meshes" / f"{prompt.replace(' ', '_')}.glb") as temporary:
+            mesh.export(temporary, file_type="glb")

@@ -21,12 +21,12 @@ WEIGHTINGS: dict[str, Callable[[Tensor], Tensor]] = {  # of ᾱ
 
 
 def dot_loss(z: Tensor, gradient: Tensor) -> Tensor:
-    """Σ sg[g] z / B: its gradient in z is g / B."""
+    """Σ sg[g] z / B, (), of images z and g, (B, ...): its gradient in z is g / B."""
     return (gradient.detach() * z).sum() / len(z)
 
 
 def mse_loss(z: Tensor, gradient: Tensor) -> Tensor:
-    """½ ‖z − sg[z − g]‖² / B: the same gradient, with a value that says how large g is."""
+    """½ ‖z − sg[z − g]‖² / B, (), of z and g, (B, ...): the same gradient, with a value that says how large g is."""
     return 0.5 * (z - (z - gradient).detach()).square().sum() / len(z)
 
 

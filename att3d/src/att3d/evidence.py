@@ -65,7 +65,7 @@ def budget_claims(records: Sequence[dict]) -> list[Claim]:
         found.append(
             Claim(
                 f"psnr-{budget:g}",
-                f"The same for images: gap of PSNR in dB ({shown})",
+                f"At {budget:g} frames the same for images: gap of PSNR in dB ({shown})",
                 "above per-prompt at every budget",
                 value,
                 f"at least {least_db}",
@@ -116,7 +116,7 @@ def unseen_claims(records: Sequence[dict], seconds: float | None = None) -> list
                 "Seconds from an unseen prompt to its modulations and one image of 64 pixels, on one CPU thread",
                 "under 1 s on a GPU",
                 seconds,
-                "under 1",
+                "below 1",
                 seconds < 1,
             )
         )

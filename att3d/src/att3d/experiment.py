@@ -51,7 +51,11 @@ class Experiment(Configured):
         self.settings = self.section("study", StudySettings)
 
     def cells(self) -> list[Cell]:
-        """All trainings: methods × budgets × seeds, at the rates chosen for each."""
+        """All trainings: methods × budgets × seeds, at the rates chosen for each.
+
+        Raises:
+            ValueError: not one rate for each budget.
+        """
         settings = self.settings
         found = []
         for method in settings.methods:
@@ -94,12 +98,13 @@ class Experiment(Configured):
         self.model.load_state_dict(content["state_dict"])
         return self.model.eval()
 
-    def retrieval(self, path: Path) -> ShapeRetrieval:
-        """The retrieval network for this experiment's shapes, cached beside the cells."""
+    def retrieval(self, out: Path) -> ShapeRetrieval:
+        """The retrieval network for this experiment's shapes and images, kept in `out` beside the cells."""
         prior = self.model.guidance
         each = 4 if len(self.data.library.prompts) > 27 else 3
         key = {"each": each, "steps": self.settings.retrieval_steps, "resolution": self.settings.resolution}
         key["views"] = getattr(prior, "views", 96)
+        path = out / f"retrieval-{each}-{key['views']}-{key['resolution']}.pt"
         content = load_state(path, json.dumps(key))
         if content is None:
             with one_thread():
@@ -112,14 +117,19 @@ class Experiment(Configured):
         network.accuracy = content["accuracy"]
         return network.eval()
 
-    def records(self, name: str, out: Path, take: Callable[[], list[dict]]) -> list[dict]:
-        """The records in `out`/NAME.json, taken first if they are not there or belong to other settings."""
+    def records(self, name: str, out: Path, take: Callable[[], list[dict]], marks: Any = None) -> list[dict]:
+        """The records in `out`/NAME.json, taken first if they are not there or belong to other settings.
+
+        Args:
+            marks: what decides them beside the config and how scenes are evaluated.
+        """
         s = self.settings
-        mark = {"config": self.fingerprint(), "measured": [s.views, s.resolution, s.cells, s.retrieval_steps]}
+        measured = [s.views, s.resolution, s.cells, s.retrieval_steps]
+        mark = {"config": self.fingerprint(), "measured": measured, "marks": marks}
         with one_thread():
             return cached(out / f"{name}.json", mark, take)
 
-    def measured(self, cell: Cell, out: Path, changed: Mapping[str, Any] | None = None, name: str = "") -> list[dict]:
+    def finish(self, cell: Cell, out: Path, changed: Mapping[str, Any] | None = None, name: str = "") -> list[dict]:
         """Train one cell and measure every prompt that it has a scene for; both are kept in `out`."""
         own, name = self.cell(cell, changed), name or cell.name
         library = own.data.library
@@ -127,16 +137,16 @@ class Experiment(Configured):
         prompts = library.train if alone else library.prompts
 
         def take() -> list[dict]:
-            model, retrieval = own.trained(out / f"{name}.pt"), own.retrieval(out / "retrieval.pt")
+            model, retrieval = own.trained(out / f"{name}.pt"), own.retrieval(out)
             rows = scene_records(model.scenes, prompts, retrieval, own.settings)
             seen = {"method": cell.method, "budget": cell.budget, "seed": cell.seed, "rate": own.model.lr}
             return [seen | {"unseen": row["prompt"] in library.unseen} | row for row in rows]
 
         return own.records(name, out, take)
 
-    def finish(self, cells: Sequence[Cell], out: Path, title: str) -> list[dict]:
+    def finish_all(self, cells: Sequence[Cell], out: Path, title: str) -> list[dict]:
         """Train and measure cells in worker processes, with a progress bar; all their records."""
         with one_thread():
-            self.retrieval(out / "retrieval.pt")
-        found = self.each("measured", [(cell, out) for cell in cells], self.settings.workers, title, "training")
+            self.retrieval(out)
+        found = self.each("finish", [(cell, out) for cell in cells], self.settings.workers, title, "training")
         return [record for records in found for record in records]

@@ -89,6 +89,8 @@ class PromptInterpolator:
         kappa, kappa_end: κ at the beginning and at the end of training, geometrically between; small κ keeps to the
             end points, large κ asks for midpoints that satisfy both.
         share: part of a batch's prompts that are interpolated; the rest is trained plainly.
+    Raises:
+        ValueError: a κ that is not positive, a share outside [0, 1], or an unknown strategy.
     """
 
     def __init__(

@@ -1,8 +1,7 @@
-"""Training an own small diffusion prior on true renders, saved in the diffusers layout for `PixelGuidance`."""
+"""Training a small diffusion prior of our own on true renders, saved in the diffusers layout for `PixelGuidance`."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from .finite import finite
+from .results import write_json
 from .shapes import true_views
 from .text import HashTokenEncoder
 from .view_prompts import with_view
@@ -83,7 +83,8 @@ class PixelPrior(LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], _) -> Tensor:
         z, states = batch
-        generator = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + self.global_step)
+        number = self.global_step * self.trainer.world_size + self.global_rank  # of this step and process alone
+        generator = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + number)
         t = torch.randint(1000, (len(z),), generator=generator, device=self.device)
         noise = torch.randn(z.shape, generator=generator, device=self.device)
         kept = torch.rand(len(z), generator=generator, device=self.device) >= self.dropout
@@ -100,9 +101,9 @@ class PixelPrior(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def save_pretrained(self, folder: Path) -> None:
-        """unet/, scheduler/ and model_index.json, as diffusers lays them out."""
+        """unet/, scheduler/ and, last, model_index.json, as diffusers lays them out: where it is, all is there."""
         self.unet.save_pretrained(folder / "unet")
         self.scheduler.save_pretrained(folder / "scheduler")
         index = {"_class_name": "PixelPrior", "unet": ["diffusers", "UNet2DConditionModel"],
                  "scheduler": ["diffusers", "DDPMScheduler"]}  # fmt: skip
-        (folder / "model_index.json").write_text(json.dumps(index, indent=2))
+        write_json(folder / "model_index.json", index, indent=2)

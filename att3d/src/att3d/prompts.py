@@ -42,7 +42,7 @@ def read_prompts(source: str, train_share: float | None = None, split_seed: int 
     packaged = {path.stem: path for path in sorted(SETS.glob("*.yaml"))}
     path = packaged.get(source, Path(source))
     if not path.is_file():
-        raise FileNotFoundError(f"{source}: no such prompt file, and none of the packaged sets {', '.join(packaged)}")
+        raise FileNotFoundError(f"{source}: no such file, and none of the packaged sets {', '.join(packaged)}")
     readers = {".yaml": read_factors, ".yml": read_factors, ".json": read_library, ".txt": read_lines}
     if path.suffix not in readers:
         raise ValueError(f"{path}: expected .yaml (factors), .json (library) or .txt (lines)")
@@ -67,7 +67,11 @@ def read_lines(path: Path) -> PromptLibrary:
 
 
 def read_library(path: Path) -> PromptLibrary:
-    """{"train": [...], "val": [...], "test": [...]}, or {NAME: [...]} with one list to train on."""
+    """{"train": [...], "val": [...], "test": [...]}, or {NAME: [...]} with one list to train on.
+
+    Raises:
+        ValueError: not UTF-8, not JSON, other keys, or a list that `checked` refuses.
+    """
     try:
         content = json.loads(text_of(path))
     except (json.JSONDecodeError, RecursionError) as error:
@@ -80,7 +84,7 @@ def read_library(path: Path) -> PromptLibrary:
         ((name, prompts),) = content.items()
         return PromptLibrary(name, checked(path, prompts, name))
     if unknown := set(content) - {"train", "val", "test"}:
-        raise ValueError(f"{path}: unknown key {sorted(unknown)[0]!r}, expected train, val and test")
+        raise ValueError(f"{path}: unknown key {sorted(unknown)[0]!r}, choose from train, val, test")
     train = checked(path, content["train"], "train")
     held = [*checked(path, content.get("val", []), "val", True), *checked(path, content.get("test", []), "test", True)]
     overlap = set(train) & set(held)
@@ -115,7 +119,11 @@ def checked(path: Path, prompts: Any, key: str, empty: bool = False) -> tuple[st
 
 
 def read_factors(path: Path) -> PromptLibrary:
-    """template: a string with {factor} fields; factors: {factor: [words]}; holdout: {rule: ..., ...}."""
+    """template: a string with {factor} fields; factors: {factor: [words]}; holdout: {rule: ..., ...}.
+
+    Raises:
+        ValueError: not UTF-8, not YAML, a template that the factors do not fill, or a rule that leaves nothing.
+    """
     try:
         content = yaml.safe_load(text_of(path))
     except (yaml.YAMLError, TypeError, OverflowError, RecursionError) as error:
@@ -153,6 +161,7 @@ def read_factors(path: Path) -> PromptLibrary:
 
 
 def split(path: Path, prompts: Sequence[str], held: Sequence[bool]) -> PromptLibrary:
+    """Raises ValueError: all are held out."""
     train = tuple(prompt for prompt, out in zip(prompts, held, strict=True) if not out)
     if not train:
         raise ValueError(f"{path}: the holdout rule leaves no prompt to train on")
@@ -175,7 +184,11 @@ def by_diagonal(path: Path, prompts: Sequence[str], rule: Mapping) -> PromptLibr
 
 
 def by_fraction(path: Path, prompts: Sequence[str], rule: Mapping) -> PromptLibrary:
-    """Trained on a seeded part `train` of all; smaller parts of one seed are within the larger ones."""
+    """Trained on a seeded part `train` of all; smaller parts of one seed are within the larger ones.
+
+    Raises:
+        ValueError: a part that is none.
+    """
     share, seed = rule.get("train", 0.5), rule.get("seed", 0)
     if not 0 < share <= 1:
         raise ValueError(f"{path}: the part to train on must be in (0, 1], got {share}")
@@ -186,7 +199,11 @@ def by_fraction(path: Path, prompts: Sequence[str], rule: Mapping) -> PromptLibr
 
 
 def by_list(path: Path, prompts: Sequence[str], rule: Mapping) -> PromptLibrary:
-    """Held out are the named `prompts`."""
+    """Held out are the named `prompts`.
+
+    Raises:
+        ValueError: one that the factors do not make.
+    """
     named = rule.get("prompts", [])
     if unknown := [prompt for prompt in named if prompt not in prompts]:
         raise ValueError(f"{path}: held-out prompt {unknown[0]!r} is none of the {len(prompts)} that the factors make")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy
@@ -43,7 +43,7 @@ def swept(experiment: Experiment, cells: Path, title: str) -> tuple[list[dict], 
     """Records and means of every rate on the sweep's seed, and the rate of largest IoU by method for each budget."""
     s = experiment.settings
     tried = [Cell(m, b, rate, s.sweep_seed) for m in s.methods for b in s.budgets for rate in s.sweep[m]]
-    records, table = experiment.finish(tried, cells, title), []
+    records, table = experiment.finish_all(tried, cells, title), []
     for cell in tried:
         own = rows(records, method=cell.method, budget=cell.budget, rate=cell.rate, unseen=False)
         means = {name: mean_and_error(column(own, name))[0] for name in ("iou", "psnr", "r_probability")}
@@ -68,7 +68,7 @@ def rates(out: Path) -> None:
 def budgets(out: Path) -> None:
     """The comparison at equal frames, three seeds, each method at the rate that `rates` found."""
     experiment, cells = Experiment(["demo", "reproduce_budgets"]), out / "cells"
-    records = experiment.finish(experiment.cells(), cells, "budgets")
+    records = experiment.finish_all(experiment.cells(), cells, "budgets")
     claims = [*evidence.budget_claims(records), *evidence.unseen_claims(records)]
     write(out, "budgets", experiment, claims, table=budget_table(records), retrieval=accuracy(experiment, cells))
     save_figure(out / "budgets.png", figures.budgets_figure(records))
@@ -84,7 +84,7 @@ def budgets(out: Path) -> None:
 
 def accuracy(experiment: Experiment, cells: Path) -> float:
     """Of the retrieval network on true views that it never saw."""
-    return experiment.retrieval(cells / "retrieval.pt").accuracy
+    return experiment.retrieval(cells).accuracy
 
 
 def budget_table(records: Sequence[dict]) -> list[dict]:
@@ -119,10 +119,9 @@ def finetune(out: Path) -> None:
 
         def take() -> list[dict]:
             model = own.trained(cells / f"{cell.name}.pt")
-            s.finetune_rates = tried
-            return finetune_records(model, library.train, library.unseen, s)
+            return finetune_records(model, library.train, library.unseen, replace(s, finetune_rates=tried))
 
-        return own.records(name, cells, take)
+        return own.records(name, cells, take, [s.finetune_steps, tried])
 
     swept = of_seed(s.sweep_seed, dict.fromkeys(("amortised", "another prompt", "random"), s.sweep["finetune"]))
     best = {start: [evidence.best_start(swept, start)["rate"]] for start in dict.fromkeys(column(swept, "start"))}
@@ -152,7 +151,7 @@ def interpolation(out: Path) -> None:
                 model = between_prompts(model, pairs, kappa, s.interpolation_steps, rate / 2)
                 return [interpolation_record(model, pairs, kappa)]
 
-            records += own.records(f"interpolation-{kappa}-{s.interpolation_steps}-s{seed}", cells, take)
+            records += own.records(f"interpolation-{kappa}-{s.interpolation_steps}-s{seed}", cells, take, [s.pairs])
     claims = [*evidence.kappa_claims(records), evidence.crossfade_claim(records)]
     write(out, "interpolation", experiment, claims, records=records)
 
@@ -163,7 +162,7 @@ def rules(out: Path) -> None:
     s = experiment.settings
     _, sweep, best = swept(experiment, cells, "rules: rates")
     trained = [Cell(m, s.budgets[0], best[m][0], seed) for seed in s.seeds for m in s.methods]
-    records, table = experiment.finish(trained, cells, "rules"), []
+    records, table = experiment.finish_all(trained, cells, "rules"), []
     for method in s.methods:
         row = {"rule": "SDS" if method == "amortised" else method, "rate": best[method][0], "seeds": len(s.seeds)}
         for unseen in (False, True):
@@ -186,7 +185,7 @@ def scaling(out: Path) -> None:
                 rate = s.rates[method][0]
                 changed = {"data.init_args.train_share": share, "data.init_args.split_seed": seed}
                 cell = Cell(method, budget, rate, seed)
-                found = experiment.measured(cell, cells, changed, f"{method}-64-{share:g}-s{seed}")
+                found = experiment.finish(cell, cells, changed, f"{method}-64-{share:g}-s{seed}")
                 records += [record | {"share": share} for record in found]
     table = []
     for share in s.shares:
@@ -202,10 +201,10 @@ def scaling(out: Path) -> None:
 
 
 def prior(out: Path) -> None:
-    """The same comparison with an own diffusion model as the prior."""
+    """The same comparison with a small diffusion model of our own as the prior."""
     training, cells = Experiment(["reproduce_unet"]), out / "cells"
     folder = cells / "unet"
-    if not (folder / "unet" / "config.json").is_file():
+    if not (folder / "model_index.json").is_file():  # written last
         with one_thread():
             training.trainer().fit(training.model, training.data)
         training.model.save_pretrained(folder)
@@ -216,7 +215,7 @@ def prior(out: Path) -> None:
     _, sweep, best = swept(experiment, cells / "prior", "prior: rates")
     at_best = [(m, b, rate) for m in s.methods for b, rate in zip(s.budgets, best[m], strict=True)]
     chosen = [Cell(*cell, seed) for seed in s.seeds for cell in at_best]
-    records = experiment.finish(chosen, cells / "prior", "prior")
+    records = experiment.finish_all(chosen, cells / "prior", "prior")
     claims = [*evidence.budget_claims(records), *evidence.unseen_claims(records)]
     errors = prior_errors(PixelGuidance(str(folder)), ShapePrior())
     write(out, "prior", experiment, claims, table=budget_table(records), sweep=sweep, eps_mse=errors)

@@ -10,6 +10,8 @@ class ShapePrior(ExactPrior):
     """Args:
     each: colours, bodies and hats, 3 or 4 of each. views: images of each prompt. resolution: of the images.
     width: see `ExactPrior`. seed: of the cameras.
+    Raises:
+        ValueError: sizes out of range.
     """
 
     def __init__(self, each: int = 3, views: int = 96, resolution: int = 16, width: float = 0.1, seed: int = 0):

@@ -19,7 +19,7 @@ from .shapes import ShapeField, render_truth
 LEVELS = (2.0, HALF_OPAQUE, 15.0)  # IoU is reported at the middle one
 
 
-@dataclass
+@dataclass(frozen=True)
 class StudySettings:
     """What is compared, and how much of it.
 
@@ -103,11 +103,6 @@ def scene_records(
                 }
             )
     return records
-
-
-def nearest_training_prompt(c: Tensor, of: Tensor) -> Tensor:
-    """Which training embedding (N, T, D) is nearest to each of (P, T, D): retrieval instead of generation."""
-    return torch.cdist(c.flatten(1), of.flatten(1)).argmin(1)
 
 
 @torch.no_grad()

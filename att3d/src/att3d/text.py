@@ -27,6 +27,8 @@ class HashTokenEncoder(TextEncoder):
 
     Args:
         num_tokens: T, the most words. embed_dim: D.
+    Raises:
+        ValueError: one of them is below 1.
     """
 
     def __init__(self, num_tokens: int = 8, embed_dim: int = 32):
@@ -36,7 +38,11 @@ class HashTokenEncoder(TextEncoder):
         self.name = f"hash-{num_tokens}-{embed_dim}"
 
     def encode(self, prompts: Sequence[str]) -> Tensor:
-        """Raises ValueError: a prompt without words or with more than T."""
+        """Embeddings (P, T, D).
+
+        Raises:
+            ValueError: a prompt without words or with more than T.
+        """
         out = torch.zeros(len(prompts), self.num_tokens, self.embed_dim)
         for row, prompt in zip(out, prompts, strict=True):
             words = prompt.lower().replace(",", " ").split()

@@ -88,7 +88,7 @@ def finetune(
     Args:
         prompt: The prompt, which the checkpoint's prior must know.
         ckpt_path: See generate.
-        out: Folder for finetuned.ckpt, before.png, after.png and mesh.glb.
+        out: Folder for finetuned.ckpt, before.png and after.png.
         steps: Of Adam.
         lr: Its learning rate.
     """

@@ -29,6 +29,7 @@ from .textured_mesh import TexturedMesh, read_mesh
 from .triplane_unet import TriplaneUNet
 from .volsdf import VolSDFRenderer
 
+__version__ = "0.1.0"
 __all__ = [
     "AssetFolder",
     "CameraSampler",

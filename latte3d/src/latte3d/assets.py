@@ -46,15 +46,18 @@ class AssetFolder:
     Args:
         check: read every mesh now; what cannot be read is rejected with its reason instead of failing in training.
     Raises:
-        ValueError: no folder, no captions, a malformed file (it is named), or nothing that serves.
+        FileNotFoundError: no such folder.
+        ValueError: no captions, a malformed file (it is named), or nothing that serves.
     """
 
     def __init__(self, root: str | Path, check: bool = True):
         self.root = Path(root)
         if not self.root.is_dir():
-            raise ValueError(f"no folder at {self.root}: expected captions.json or captions.csv and meshes below it")
+            raise FileNotFoundError(
+                f"{self.root}: no such folder; expected captions.json or captions.csv and meshes below it"
+            )
         captions, licenses = read_captions(self.root), _read_json(self.root / "licenses.json", optional=True)
-        files = {path.stem: path for path in sorted(self.root.rglob("*")) if path.suffix in ENDINGS}
+        files = {path.stem: path for path in sorted(self.root.rglob("*")) if path.suffix.lower() in ENDINGS}
         self.assets, self.rejected, self.open_meshes = [], [], 0
         for uid, texts in captions.items():
             reason = self._reason(uid, texts, files, check)

@@ -27,21 +27,27 @@ def load_networks(path: str | Path | None = None) -> tuple[Latte3D, nn.Module, S
     Args:
         path: what `latte3d fit` wrote, or a folder of `write_weights`; None: the packaged networks.
     Raises:
-        ValueError: it is missing, cannot be read safely, or holds no networks of ours; the file is named.
+        FileNotFoundError: no such file.
+        ValueError: it cannot be read safely, or holds no networks of ours; the file is named.
     """
     path = Path(path or PACKAGED)
-    if not path.is_file() and not (path / f"{PARTS[0]}.safetensors").is_file():
-        raise ValueError(f"no checkpoint at {path}: `latte3d fit` and `latte3d demo` write them")
+    files = [path / f"{part}.safetensors" for part in PARTS] if path.is_dir() else [path]
+    for file in files:
+        if not file.is_file():
+            raise FileNotFoundError(f"{file}: no such file; `latte3d fit` and `latte3d demo` make some")
+    content = read_weights(path) if path.is_dir() else None
     try:
-        content = read_weights(path) if path.is_dir() else torch.load(path, "cpu", weights_only=True)
+        content = torch.load(path, "cpu", weights_only=True) if content is None else content
         given = content["latte3d"]
-        sizes = Sizes(**given["sizes"])
+        sizes, clip = Sizes(**given["sizes"]), given["clip"]
         networks = sizes.networks(given["surface"])
         state = {k.removeprefix("networks."): v for k, v in content["state_dict"].items() if k.startswith("networks.")}
         networks.load_state_dict(state)
+        text = text_encoder(given["words"], sizes, None) if clip is None else None
     except Exception as error:  # torch.load alone raises half a dozen kinds
-        raise ValueError(f"{path} is no checkpoint of this project: {type(error).__name__}: {error}") from error
-    return networks.requires_grad_(False), text_encoder(given["words"], sizes, given["clip"]), sizes
+        named = " and ".join(map(str, files))
+        raise ValueError(f"{named}: not a checkpoint of latte3d ({type(error).__name__}: {error})") from error
+    return networks.requires_grad_(False), text_encoder((), sizes, clip) if text is None else text, sizes
 
 
 def write_weights(folder: str | Path, checkpoint: str | Path) -> list[Path]:
@@ -59,13 +65,21 @@ def write_weights(folder: str | Path, checkpoint: str | Path) -> list[Path]:
 
 
 def read_weights(folder: Path) -> dict[str, Any]:
-    """The content of `write_weights`' files as a checkpoint, in single precision again."""
+    """The content of `write_weights`' files as a checkpoint, in single precision again.
+
+    Raises:
+        ValueError: one of them is damaged, or was not written by `write_weights`.
+    """
     content: dict[str, Any] = {"state_dict": {}}
     for part in PARTS:
-        with safe_open(folder / f"{part}.safetensors", "pt") as file:
-            content["latte3d"] = json.loads(file.metadata()["latte3d"])
-            for name in file.keys():  # noqa: SIM118
-                content["state_dict"][f"networks.{part}.{name}"] = file.get_tensor(name).float()
+        path = folder / f"{part}.safetensors"
+        try:
+            with safe_open(path, "pt") as file:
+                content["latte3d"] = json.loads(file.metadata()["latte3d"])
+                for name in file.keys():  # noqa: SIM118
+                    content["state_dict"][f"networks.{part}.{name}"] = file.get_tensor(name).float()
+        except Exception as error:  # safetensors raises several kinds for a damaged file
+            raise ValueError(f"{path}: no weights of latte3d ({type(error).__name__}: {error})") from error
     return content
 
 

@@ -34,7 +34,7 @@ def demo(*, out: str = "runs/latte3d", seed: int = 0, fast: bool = False, strict
     start = time.perf_counter()
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    experiment = Experiment(["demo", *(["fast"] if fast else [])], seeded(seed))
+    experiment = seeded(["demo", *(["fast"] if fast else [])], seed)
     cells = experiment.finish_all(folder / "cells", "trainings")
     with one_thread():
         runs = [run_of(experiment, cells)]
@@ -64,9 +64,10 @@ def demo(*, out: str = "runs/latte3d", seed: int = 0, fast: bool = False, strict
     return exit_status(claims, strict)
 
 
-def seeded(seed: int) -> list[str]:
-    """Overrides that give shapes, weights and steps a seed."""
-    return [f"--seed_everything={seed}", f"--model.init_args.seed={seed}", f"--data.init_args.seed={seed}"]
+def seeded(configs: Sequence[str], seed: int) -> Experiment:
+    """The experiment with other shapes, weights, cameras and noise; priors and judge stay what they are."""
+    sections = ("seed_everything", "model.init_args.seed", "data.init_args.seed")
+    return Experiment(configs, [f"--{section}={seed}" for section in sections])
 
 
 def run_of(experiment: Experiment, cells: dict[str, CellResult]) -> Run:
@@ -102,7 +103,6 @@ def latency(cell: CellResult, folder: Path) -> dict[str, float]:
 def write_meshes(cell: CellResult, shapes: Sequence[Shape], folder: Path) -> None:
     """Meshes of unseen prompts; one that is empty is said and left out."""
     pipeline = Latte3DPipeline.from_pretrained(cell.checkpoint)
-    (folder / "meshes").mkdir(exist_ok=True)
     for prompt in (shape.caption() for shape in shapes):
         try:
             (mesh,) = pipeline([prompt])

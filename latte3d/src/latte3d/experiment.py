@@ -19,8 +19,8 @@ from .prior_files import prior_path
 from .study import CellResult, StudySettings, finish
 
 
-class StageCommandLine(CommandLine):
-    """LightningCLI whose model is told the words of the data."""
+class StudyCommandLine(CommandLine):
+    """LightningCLI whose model is told the words of the data, and whose configs may say what a study measures."""
 
     def add_arguments_to_parser(self, parser):
         parser.add_class_arguments(StudySettings, "study")
@@ -30,15 +30,15 @@ class StageCommandLine(CommandLine):
 class Experiment(Configured):
     """The model, data, trainer and study of one or more configs, the later over the earlier."""
 
-    command_line = StageCommandLine
+    command_line = StudyCommandLine
 
     def __init__(self, configs: Sequence[str], overrides: Sequence[str] = ()):
         quiet(".*module.s. in eval mode.*")
         super().__init__(configs, overrides)
         self.settings = self.section("study", StudySettings)
 
-    def finish(self, cell: str, folder: Path) -> CellResult:
-        """A cell's checkpoint and scores, made now or before; cells that it starts from are finished first.
+    def finish(self, cell: str, out: Path) -> CellResult:
+        """A cell's checkpoint and scores in `out`, made now or before; cells that it starts from are finished first.
 
         Raises:
             ValueError: no such cell, or cells that start from one another.
@@ -59,7 +59,7 @@ class Experiment(Configured):
             about["model"]["init_args"].pop("start", None)
             same = about["data"] == self.described()["data"]  # shapes that were drawn once serve all cells
             data = self.drawn() if same else one.data
-            start = finish(name, one.model, data, one.trainer, about, folder, self.settings)
+            start = finish(name, one.model, data, one.trainer, about, out, self.settings)
         return start
 
     def drawn(self) -> LightningDataModule:
@@ -67,12 +67,12 @@ class Experiment(Configured):
         key = json.dumps(self.described()["data"], sort_keys=True, default=str)
         return _DRAWN.setdefault(key, self.data)
 
-    def finish_all(self, folder: Path, title: str) -> dict[str, CellResult]:
+    def finish_all(self, out: Path, title: str) -> dict[str, CellResult]:
         """Every cell, each as soon as the one that it starts from is finished, in worker processes."""
         cells, workers = list(self.settings.cells), self.settings.workers
         if workers < 2:
             with one_thread():
-                return {cell: self.finish(cell, folder) for cell in tqdm(cells, desc=title, unit="training")}
+                return {cell: self.finish(cell, out) for cell in tqdm(cells, desc=title, unit="training")}
         waiting, done, running = list(cells), {}, {}
         context = multiprocessing.get_context("spawn")
         with (
@@ -84,7 +84,7 @@ class Experiment(Configured):
                 ready = [cell for cell in waiting if self.settings.cells[cell].get("after") in (None, *done)]
                 for cell in ready[: workers - len(running)]:
                     waiting.remove(cell)
-                    running[pool.submit(finish_elsewhere, self.configs, self.overrides, cell, folder)] = cell
+                    running[pool.submit(finish_elsewhere, self.configs, self.overrides, cell, out)] = cell
                 if not running:
                     self.settings.chain(waiting[0])  # says what is wrong with it
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -105,6 +105,6 @@ class Experiment(Configured):
 _DRAWN: dict[str, LightningDataModule] = {}
 
 
-def finish_elsewhere(configs: list[str], overrides: list[str], cell: str, folder: Path) -> CellResult:
+def finish_elsewhere(configs: list[str], overrides: list[str], cell: str, out: Path) -> CellResult:
     """One cell in a process that has only the names of the configs."""
-    return Experiment(configs, overrides).finish(cell, folder)
+    return Experiment(configs, overrides).finish(cell, out)

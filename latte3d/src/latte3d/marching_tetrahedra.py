@@ -32,6 +32,8 @@ def kuhn_tet_grid(n: int) -> tuple[Tensor, Tensor]:
 
     Returns:
         vertices ((n+1)³, 3), the last axis running fastest; tetrahedra (6 n³, 4).
+    Raises:
+        ValueError: less than one cell.
     """
     if n < 1:
         raise ValueError(f"a grid needs at least one cell along each axis, got n = {n}")

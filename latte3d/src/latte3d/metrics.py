@@ -13,12 +13,20 @@ from torch.nn import functional as F
 
 
 def volume_iou(first: Tensor, second: Tensor) -> Tensor:
-    """Intersection over union of the insides (negative) of signed distances (B, P) at the same points, (B,)."""
+    """Intersection over union of the insides (negative) of signed distances (B, P) at the same points, (B,).
+
+    Raises:
+        ValueError: two shapes.
+    """
     return _iou(first < 0, second < 0)
 
 
 def mask_iou(first: Tensor, second: Tensor, threshold: float = 0.5) -> Tensor:
-    """Of images (B, ...) above a threshold, (B,); two empty ones agree."""
+    """Of images (B, ...) above a threshold, (B,); two empty ones agree.
+
+    Raises:
+        ValueError: two shapes.
+    """
     return _iou(first > threshold, second > threshold)
 
 
@@ -71,7 +79,11 @@ def highpass_correlation(images: Tensor, truth: Tensor, mask: Tensor, width: int
 
 
 def frechet_distance(first: Tensor, second: Tensor) -> float:
-    """|m₁ - m₂|² + tr(C₁ + C₂ - 2 (C₁ C₂)^½) of features (N, D) and (M, D)."""
+    """|m₁ - m₂|² + tr(C₁ + C₂ - 2 (C₁ C₂)^½) of features (N, D) and (M, D).
+
+    Raises:
+        ValueError: fewer than two samples.
+    """
     a, b = (features.detach().double().cpu().numpy() for features in (first, second))
     if min(len(a), len(b)) < 2:
         raise ValueError(f"a covariance needs at least two samples, got {len(a)} and {len(b)}")
@@ -85,5 +97,8 @@ def render_fid(feature_fn: Callable[[Tensor], Tensor], renders: Tensor, referenc
     """Fréchet distance of two sets of images (N, S, S, 3) in the features (N, D) of any network.
 
     With Inception's features it is the usual FID; with masks for images, the paper's Mask-FID.
+
+    Raises:
+        ValueError: fewer than two images.
     """
     return frechet_distance(feature_fn(renders), feature_fn(references))

@@ -52,7 +52,13 @@ class TriplaneEncoder(nn.Module):
         self.alpha = nn.Sequential(nn.Linear(1, text_width), nn.SiLU(), nn.Linear(text_width, text_width))
 
     def forward(self, clouds: Tensor, text: Text | None = None, alpha: Tensor | None = None) -> Tensor:
-        """alpha (B,) in [0, 1]: the weight of the shape against the text, a user's slider where training drew it."""
+        """Three planes (B, 3, C, R, R) of clouds (B, N, 6).
+
+        Args:
+            alpha: (B,) in [0, 1]: the weight of the shape against the text, a user's slider where training drew it.
+        Raises:
+            ValueError: clouds that are not finite, or text or alpha for another number of them.
+        """
         features = self.points(clouds)
         if not torch.isfinite(clouds).all():
             raise ValueError("the point clouds are not finite")

@@ -75,6 +75,8 @@ class PointVoxelEncoder(nn.Module):
 
     Args:
         widths, resolutions: of each block; widths are multiples of 8.
+    Raises:
+        ValueError: not one resolution for each width; from a call, clouds of another shape.
     """
 
     def __init__(self, widths: Sequence[int] = (32,), resolutions: Sequence[int] = (12,)):

@@ -25,7 +25,11 @@ Y_UP_TO_Z_UP = torch.tensor([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0,
 
 
 class CLIPEncoder(nn.Module):
-    """A pipeline's own tokenizer and frozen text encoder; needs the extra `clip`."""
+    """A pipeline's own tokenizer and frozen text encoder; needs the extra `clip`.
+
+    Raises:
+        ValueError: transformers is missing, or a part of the pipeline.
+    """
 
     def __init__(self, path: str):
         super().__init__()

@@ -77,7 +77,8 @@ class PriorTraining(LightningModule):
         raise NotImplementedError
 
     def training_step(self, batch: ShapeBatch, _) -> Tensor:
-        loss = self.loss(batch, step_generator(self.seed, self.global_step), 0.1)
+        number = self.global_step * self.trainer.world_size + self.trainer.global_rank  # of this step and process alone
+        loss = self.loss(batch, step_generator(self.seed, number), 0.1)
         self.log("train/loss", loss)
         return finite(loss, self.global_step, "model.init_args.rate")
 
@@ -126,7 +127,11 @@ class MultiViewPriorTraining(PriorTraining):
 
 
 class DepthPriorTraining(PriorTraining):
-    """Crops of single views with their depth; the data's views are larger than the prior's size."""
+    """Crops of single views with their depth; the data's views are larger than the prior's size.
+
+    Raises:
+        ValueError: from `loss`, views that are smaller.
+    """
 
     kind = DepthDiffusionPrior
 

@@ -14,7 +14,11 @@ from .networks import Text
 
 
 class MultiViewAttnProcessor:
-    """Self-attention over the pixels of all views of an object; attention to text stays with each view."""
+    """Self-attention over the pixels of all views of an object; attention to text stays with each view.
+
+    Raises:
+        ValueError: from a call, images that are no multiple of the views.
+    """
 
     def __init__(self, views: int):
         self.views = views
@@ -85,7 +89,11 @@ class SmallPrior(nn.Module):
         return self.denoise(noisy.repeat(2, 1, 1, 1), t.repeat(2), doubled).chunk(2)
 
     def words(self, text: Text, images: int) -> Tensor:
-        """Tokens of each image's object, masked ones 0, (N, L, D)."""
+        """Tokens of each image's object, masked ones 0, (N, L, D).
+
+        Raises:
+            ValueError: text of another size, or images that are no multiple of its objects.
+        """
         tokens = text.tokens * text.mask[..., None]
         if tokens.shape[1:] != (self.text_length, self.text_width) or images % len(tokens):
             raise ValueError(

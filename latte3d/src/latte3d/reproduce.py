@@ -49,7 +49,7 @@ def trained(out: Path, cells: Sequence[str] = (), more: Sequence[str] = ()) -> t
     first = Experiment(configs)
     runs = []
     for seed in first.settings.seeds:
-        one = Experiment(configs, seeded(seed))
+        one = seeded(configs, seed)
         with one_thread():
             if cells:
                 done = {cell: one.finish(cell, out / "cells") for cell in cells}
@@ -176,19 +176,18 @@ def markdown(table: Sequence[dict]) -> str:
     """The table as the README shows it."""
     names = ("iou_text", "iou_cloud", "color_text", "color_cloud")
     lines = [
-        "| trained | IoU, text alone | IoU, own cloud | colour, text | colour, cloud | processor s |",
+        "| trained | IoU, text alone | IoU, own cloud | colour, text | colour, cloud | processor s, last stage |",
         "|---" * 6 + "|",
     ]
     for row in table:
-        cells = [with_error(row.get(name), 3) for name in names] + [with_error(row.get("seconds"), 0)]
+        shown = [*((name, 3) for name in names), ("seconds", 0)]
+        cells = [with_error(row[name], digits) if name in row else "" for name, digits in shown]
         lines.append("| " + " | ".join([row["cell"], *cells]) + " |")
     return "\n".join(lines)
 
 
-def with_error(value: tuple[float, float | None] | None, digits: int) -> str:
-    """0.71 ± 0.02, 0.71 for one seed, nothing for None."""
-    if value is None:
-        return ""
+def with_error(value: tuple[float, float | None], digits: int) -> str:
+    """0.71 ± 0.02, or 0.71 for one seed."""
     mean, error = value
     return f"{mean:.{digits}f}" + ("" if error is None else f" ± {error:.{digits}f}")
 

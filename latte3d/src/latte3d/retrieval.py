@@ -15,6 +15,8 @@ class ShapeRetriever:
     Args:
         captions: embeddings of the shapes' captions, (N, D). renders: of K renders each, (N, K, D), in the same space,
             such as CLIP's. top: best shapes among which one is drawn.
+    Raises:
+        ValueError: embeddings of other shapes.
     """
 
     def __init__(self, captions: Tensor, renders: Tensor | None = None, top: int = 10):

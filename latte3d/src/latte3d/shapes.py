@@ -93,7 +93,7 @@ class Shape:
         known = {"body": BODIES, "proportion": PROPORTIONS, "attachment": ATTACHMENTS, "color": COLORS}
         for name, words in {**known, "second": COLORS, "pattern": PATTERNS}.items():
             if getattr(self, name) not in words:
-                raise ValueError(f"no {name} {getattr(self, name)!r}: choose one of {', '.join(words)}")
+                raise ValueError(f"unknown {name} {getattr(self, name)!r}, choose from {', '.join(words)}")
 
     @property
     def triple(self) -> tuple[str, str, str]:
@@ -211,12 +211,16 @@ class ProceduralShapes:
     Args:
         each: shapes of every seen triple. held_out_each: of every unseen one. bodies: restricts the library, for
             quick runs. seed: of all draws.
+    Raises:
+        ValueError: an unknown body, or none.
     """
 
     def __init__(self, each: int = 4, held_out_each: int = 8, bodies: Sequence[str] | None = None, seed: int = 0):
         chosen = [triple for triple in TRIPLES if bodies is None or triple[0] in bodies]
+        if unknown := [body for body in bodies or () if body not in BODIES]:
+            raise ValueError(f"unknown body {unknown[0]!r}, choose from {', '.join(BODIES)}")
         if not chosen:
-            raise ValueError(f"no body among {', '.join(bodies)}: choose from {', '.join(BODIES)}")
+            raise ValueError(f"bodies is empty, choose from {', '.join(BODIES)}")
         generator = torch.Generator().manual_seed(seed)
         self.train = draw_shapes([triple for triple in chosen if not is_held_out(triple)], each, generator)
         self.held_out = draw_shapes([triple for triple in chosen if is_held_out(triple)], held_out_each, generator)

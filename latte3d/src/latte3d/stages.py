@@ -35,6 +35,8 @@ class Stage(LightningModule):
             the renders, the samples on a ray and the grid that is rendered.
         start: checkpoint of an earlier stage. clip: a pipeline in the diffusers layout, whose frozen CLIP encoder then
             reads prompts instead of word vectors. seed: of weights and of steps.
+    Raises:
+        ValueError: `start` has networks of other sizes.
     """
 
     surface = False
@@ -175,6 +177,8 @@ class VolumetricStage(Stage):
         guidance, rescale: of the distillation. least, largest: first and last bounds of its times, as shares of all.
         beta: first and last width of the density. eikonal_weight: of the term without which fog satisfies the masks.
         final_dummy: chance of the dummy cloud when it has stopped to grow.
+    Raises:
+        ValueError: α outside [0, 1], or a prior is missing where α, or a user, weighs it.
     """
 
     def __init__(

@@ -55,12 +55,16 @@ class StudySettings:
         object.__setattr__(self, "cells", {**self.cells, **self.more})
 
     def chain(self, cell: str) -> list[str]:
-        """The cell and those that it starts from, the first one first."""
+        """The cell and those that it starts from, the first one first.
+
+        Raises:
+            ValueError: an unknown cell, or cells that start from one another.
+        """
         names: list[str] = []
         following: str | None = cell
         while following is not None:
             if following not in self.cells:
-                raise ValueError(f"no cell {following!r} in this study: it has {', '.join(self.cells) or 'none'}")
+                raise ValueError(f"unknown cell {following!r}, choose from {', '.join(self.cells)}")
             if following in names:
                 raise ValueError(f"cells that start from one another: {' <- '.join([*names, following])}")
             names.append(following)
@@ -109,17 +113,17 @@ def finish(
     data: LightningDataModule,
     trainer: Callable[[Sequence[Callback]], Trainer],
     about: Mapping[str, Any],
-    folder: Path,
+    out: Path,
     settings: StudySettings,
 ) -> CellResult:
-    """Train and score a cell, or read what was made before under the same fingerprint.
+    """Train and score a cell, or read what was made before under the same fingerprint and measured as now.
 
     Args:
-        trainer: makes one with callbacks. about: all that decides the result, as JSON.
+        trainer: makes one with callbacks. about: all that decides the training, as JSON.
     """
     fingerprint = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    record, checkpoint = (folder / f"{name}-{fingerprint}.{end}" for end in ("json", "ckpt"))
+    out.mkdir(parents=True, exist_ok=True)
+    record, checkpoint = (out / f"{name}-{fingerprint}.{end}" for end in ("json", "ckpt"))
 
     def make() -> dict:
         curve = Curve(settings.curve_every if isinstance(model, Stage) else None, lambda: field_scores(model, data))
@@ -130,7 +134,21 @@ def finish(
         named = {key: value.tolist() for key, value in scores.items()}
         return {"scores": named, "seconds": curve.seconds, "curve": curve.points}
 
-    return CellResult(name, fingerprint, checkpoint, **cached(record, fingerprint, make))
+    if not checkpoint.is_file():  # scores alone are of no use to the cells that start from this one
+        record.unlink(missing_ok=True)
+    mark = {"trained": fingerprint, "measured": measured(name, model, settings)}
+    return CellResult(name, fingerprint, checkpoint, **cached(record, mark, make))
+
+
+def measured(name: str, model: LightningModule, settings: StudySettings) -> dict[str, Any]:
+    """The settings that decide a cell's scores and curve; None where they do not matter to it."""
+    if not isinstance(model, Stage):
+        return {}
+    return {
+        "curve_every": settings.curve_every,
+        "alphas": list(settings.alphas) if getattr(model, "amortise_alpha", False) else None,
+        "prompts": settings.prompts if name in settings.drawn else None,
+    }
 
 
 def field_scores(model: Stage, data: LightningDataModule, alpha: float | None = None) -> dict[str, Any]:

@@ -110,9 +110,10 @@ class TexturedMesh:
             ValueError: another ending.
         """
         path = Path(path)
-        if path.suffix not in (".glb", ".obj"):
-            raise ValueError(f"expected a path that ends in .glb or .obj, got {path}")
-        if path.suffix == ".glb":
+        ending = path.suffix.lower()
+        if ending not in (".glb", ".obj"):
+            raise ValueError(f"{path}: expected a name that ends in .glb or .obj")
+        if ending == ".glb":
             return [_write(path, trimesh.Scene(self.to_trimesh()).export(file_type="glb"))]
         mesh = self.to_trimesh()
         if self.texture is not None:
@@ -140,11 +141,12 @@ def read_mesh(path: str | Path) -> TexturedMesh:
     Colours come from the texture, the vertices or the material, in this order; grey where there are none.
 
     Raises:
+        FileNotFoundError: no such file.
         ValueError: it cannot be read, or has no faces, no area, or coordinates that are not finite; the file is named.
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"no mesh at {path}")
+        raise FileNotFoundError(f"{path}: no such file")
     try:
         scene = trimesh.load_scene(str(path), process=False)
         parts = [part for part in scene.dump() if isinstance(part, trimesh.Trimesh) and len(part.faces)]

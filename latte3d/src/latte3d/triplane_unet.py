@@ -106,6 +106,7 @@ class TriplaneUNet(nn.Module):
         )
 
     def forward(self, planes: Tensor, text: Tensor, mask: Tensor) -> Tensor:
+        """Raises ValueError: a resolution that is no multiple of 2^(levels - 1)."""
         if planes.shape[-1] % self.factor:
             raise ValueError(f"the planes' resolution must be a multiple of {self.factor}, got {planes.shape[-1]}")
         x = self.enter(planes.flatten(0, 1)).unflatten(0, planes.shape[:2]) + self.embedding

@@ -183,6 +183,6 @@ def write(mesh: TexturedMesh, out: str, seconds: dict[str, float]) -> None:
 
 
 def check_ending(out: str) -> None:
-    """Before any work."""
-    if Path(out).suffix not in (".glb", ".obj"):
-        raise ValueError(f"expected a file that ends in .glb or .obj, got {out}")
+    """Before any work: raises ValueError for another ending than .glb or .obj."""
+    if Path(out).suffix.lower() not in (".glb", ".obj"):
+        raise ValueError(f"{out}: expected a name that ends in .glb or .obj")

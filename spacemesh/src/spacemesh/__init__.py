@@ -28,6 +28,7 @@ from .spacetime import decode_edges, decode_edges_pruned, exact_embedding, space
 from .training import ConnectivityTraining
 from .triangulation import triangulate
 
+__version__ = "0.1.0"
 __all__ = [
     "ABC",
     "CollectionTraining",

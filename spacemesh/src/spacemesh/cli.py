@@ -8,13 +8,13 @@ from . import command
 from .demo import demo
 from .experiment import Experiment
 from .reproduce import reproduce
-from .verbs import check, connect, export_weights, fit_mesh_verb, generate, polygons, repair
+from .verbs import check, connect, export_weights, fit_mesh, generate, polygons, repair
 
 VERBS = {
     "demo": demo,
     "reproduce": reproduce,
     "check": check,
-    "fit-mesh": fit_mesh_verb,
+    "fit-mesh": fit_mesh,
     "polygons": polygons,
     "connect": connect,
     "repair": repair,

@@ -7,6 +7,7 @@ import hashlib
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ class MeshData(LightningDataModule):
             ValueError: an unknown split, or an empty one.
         """
         if split not in SPLITS:
-            raise ValueError(f"unknown split {split!r}, expected {', '.join(SPLITS)}")
+            raise ValueError(f"unknown split {split!r}, choose from {', '.join(SPLITS)}")
         if split not in self._splits:
             self._splits[split] = self.meshes_of(split)
             if not self._splits[split]:
@@ -153,7 +154,7 @@ class ProceduralMeshes(MeshData):
         super().__init__(**loading)
         known = FAMILIES | HELD_OUT
         if unknown := [name for name in families if name not in known]:
-            raise ValueError(f"unknown family {unknown[0]!r}, expected some of {', '.join(known)}")
+            raise ValueError(f"unknown family {unknown[0]!r}, choose from {', '.join(known)}")
         if min(train, val, test) < 0 or jitter < 0:
             raise ValueError(f"train, val, test and jitter must be at least 0, got {train}, {val}, {test}, {jitter}")
         self.families, self.jitter = list(families), jitter
@@ -250,7 +251,11 @@ class MeshFolder(MeshData):
         return found
 
     def read(self, path: Path) -> HalfedgeMesh:
-        """One mesh, centred and scaled."""
+        """One mesh, centred and scaled.
+
+        Raises:
+            NotRepresentable: no rotation system describes it, or it is too large. ValueError: no mesh file.
+        """
         vertices, faces = read_polygons(path)
         if len(vertices) > self.most_vertices:
             raise NotRepresentable("large", f"{len(vertices)} vertices, at most {self.most_vertices} are taken")
@@ -289,11 +294,12 @@ class ShapeNetCore(MeshFolder):
         return f"{path.parts[-4]}/{path.parts[-3]}"
 
     def split_of(self, path: Path) -> str:
-        listed = self.listed_splits()
+        listed = self.listed_splits
         return listed.get(self.identity(path), "none") if listed else super().split_of(path)
 
+    @cached_property
     def listed_splits(self) -> dict[str, str]:
-        """Model to split, from all.csv; empty without it.
+        """Model to split, from all.csv, read once; empty without it.
 
         Raises:
             ValueError: columns are missing, or it is no table.

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from . import figures
 from . import study as measure
@@ -16,7 +15,7 @@ from .claims import claims_table, exit_status, write_claims
 from .cliques import clique_faces
 from .configured import one_thread
 from .data import ProceduralMeshes
-from .embedding import VertexEmbedding
+from .errors import NotRepresentable
 from .evidence import (
     distance_claims,
     fit_claims,
@@ -48,7 +47,7 @@ def demo(*, out: str = "runs/spacemesh", seed: int = 0, fast: bool = False, stri
     folder.mkdir(parents=True, exist_ok=True)
     experiment = seeded(["demo", *(["fast"] if fast else [])], seed)
     cells = folder / "cells"
-    experiment.finish(cells, "models trained and meshes fitted")
+    experiment.finish_all(cells, "models trained and meshes fitted")
     with one_thread():
         records = all_records(experiment, cells)
         model = experiment.cell("connectivity").trained(cells / "connectivity.pt")
@@ -72,7 +71,7 @@ def demo(*, out: str = "runs/spacemesh", seed: int = 0, fast: bool = False, stri
 
 
 def seeded(configs: Sequence[str], seed: int) -> Experiment:
-    """The experiment with all its seeds shifted."""
+    """The experiment with other weights, meshes and fits; `distance_seeds` and `random_meshes` stay what they are."""
     experiment = Experiment(configs)
     if not seed:
         return experiment
@@ -115,13 +114,6 @@ def all_claims(records: dict[str, list[dict]], experiment: Experiment) -> list:
     ]
 
 
-def embedded(model: ConnectivityTraining, positions: Tensor) -> VertexEmbedding:
-    """The model's embedding of one set of vertices (V, 3)."""
-    with torch.no_grad():
-        vectors = model(positions[None], torch.ones(1, len(positions), dtype=torch.bool))[0]
-    return VertexEmbedding.of(vectors, model.sizes)
-
-
 def learned_rows(model: ConnectivityTraining, data: ProceduralMeshes) -> list[tuple]:
     """One test mesh a family: what the model and the clique decoder make of it."""
     batch = next(iter(data.test_dataloader()))
@@ -135,12 +127,16 @@ def learned_rows(model: ConnectivityTraining, data: ProceduralMeshes) -> list[tu
 
 
 def repair_rows(model: ConnectivityTraining, meshes: Sequence[HalfedgeMesh], shown: int = 3) -> list[tuple]:
-    """The first meshes with a hole, repaired."""
-    tau = float(model.connectivity.tau.detach())
-    rows = []
-    for number, mesh in enumerate(meshes[:shown]):
+    """The first meshes with a hole, repaired: vertices (V, 3), faces left, new faces and true faces of each."""
+    rows: list[tuple] = []
+    for number, mesh in enumerate(meshes):
+        if len(rows) == shown:
+            break
         left, _ = punctured(mesh, torch.Generator().manual_seed(number))
-        repaired = repair_mesh(mesh.vertices, left, embedded(model, mesh.vertices), tau)
+        try:
+            repaired = repair_mesh(mesh.vertices, left, *model.embedding_of(mesh.vertices))
+        except NotRepresentable:  # removal left a pinched vertex: no mesh to repair
+            continue
         rows.append((mesh.vertices, left, repaired.new_faces, mesh.to_polygons()))
     return rows
 

@@ -81,7 +81,7 @@ def distance_claims(records: Sequence[dict], dims: int) -> list[Claim]:
             f"With {dims} numbers a vertex only spacetime recovers a mesh with hubs exactly: edge F1 on a {hub}",
             "spacetime beats Euclidean (its argument; no number)",
             shown,
-            "spacetime 1, above each other by two standard errors, every method at its best rate",
+            "spacetime 1, above each of the others by two standard errors, every method at its best rate",
             min(ours) == 1.0 and all(two_errors(gap)[0] > 0 for gap in gaps.values()),
         ),
         Claim(

@@ -35,7 +35,13 @@ class Experiment(Configured):
         self.settings = self.section("study", StudySettings)
 
     def cell(self, name: str) -> Experiment:
-        """The experiment of one cell."""
+        """The experiment of one cell.
+
+        Raises:
+            ValueError: the settings have no such cell.
+        """
+        if name not in self.settings.cells:
+            raise ValueError(f"unknown cell {name!r}, choose from {', '.join(self.settings.cells)}")
         return self.with_settings(self.settings.cells[name])
 
     def trained(self, path: Path) -> LightningModule:
@@ -52,12 +58,12 @@ class Experiment(Configured):
         self.model.on_load_checkpoint(content)
         return self.model.eval()
 
-    def finish(self, out: Path, title: str, untrained: Sequence[str] = UNTRAINED) -> None:
+    def finish_all(self, out: Path, title: str, untrained: Sequence[str] = UNTRAINED) -> None:
         """Train all cells and take those records that need none, in worker processes, with a progress bar."""
         parts = [(name, out) for name in [*self.settings.cells, *untrained]]
-        self.each("part", parts, self.settings.workers, title)
+        self.each("finish", parts, self.settings.workers, title)
 
-    def part(self, name: str, out: Path) -> None:
+    def finish(self, name: str, out: Path) -> None:
         """One cell or kind of records, kept in `out`."""
         if name in UNTRAINED:
             self.untrained(name, out)

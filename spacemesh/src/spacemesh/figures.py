@@ -16,7 +16,6 @@ from .render import BAD, FACE, NEW, draw_mesh, draw_points, view
 from .shapes import SHAPES
 
 WIDTH, DPI = 6.4, 150
-NOTE = {"fontsize": 7, "color": "0.4"}
 COLOURS = {"spacetime": "#D55E00", "Euclidean": "#0072B2", "hyperbolic": "#009E73", "inner product": "#999999"}
 MARKERS = {"spacetime": "o", "Euclidean": "s", "hyperbolic": "^", "inner product": "D"}
 
@@ -101,15 +100,8 @@ def scores_figure(records: Sequence[dict]) -> Figure:
             stats = [mean_and_error([r[name] for r in records if r["family"] == f]) for f in families]
             at = np.arange(len(families)) + (number - (len(shown) - 1) / 2) * width
             means, errors = np.array(stats).T
-            axes.bar(
-                at,
-                means,
-                width,
-                yerr=np.nan_to_num(np.array(errors, dtype=float)),
-                color=colours[label],
-                label=label,
-                capsize=2,
-            )
+            shown_error = np.nan_to_num(np.array(errors, dtype=float))
+            axes.bar(at, means, width, yerr=shown_error, color=colours[label], label=label, capsize=2)
         axes.set_xticks(range(len(families)), [f.replace(" ", "\n") for f in families], fontsize=8)
     left.set(ylabel="F1 on unseen meshes", title="edges", ylim=(0, 1.02))
     right.set_title("faces")

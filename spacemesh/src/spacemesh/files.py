@@ -144,7 +144,11 @@ def faces_of_lines(lines: list[list[str]], count: int, rest: list[str]) -> list[
 
 
 def faces_of_tokens(numbers: list[str], count: int) -> list[list[int]]:
-    """The faces from a stream of sizes and corners."""
+    """The faces from a stream of sizes and corners.
+
+    Raises:
+        ValueError: it ends before `count` faces do, or one has no corner.
+    """
     faces, at = [], 0
     for face in range(count):
         if at >= len(numbers):
@@ -190,6 +194,8 @@ READERS = {
 def write_polygons(path: str | Path, vertices: Tensor, polygons: Polygons | list[list[int]]) -> Path:
     """Write OBJ, PLY or OFF with all faces as they are, under a temporary name that is then renamed.
 
+    Args:
+        vertices: (V, 3). polygons: faces as lists of vertex indices, perhaps none.
     Raises:
         ValueError: another format, STL and GLB among them: `write_mesh` cuts triangles for those.
     """

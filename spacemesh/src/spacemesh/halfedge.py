@@ -86,7 +86,11 @@ class HalfedgeMesh:
         return HalfedgeMesh(vertices, tail, head, following, torch.zeros(faces, dtype=torch.bool))
 
     def with_holes(self, is_hole: Tensor) -> HalfedgeMesh:
-        """The same surface with other faces taken for holes, bool, shape (F,)."""
+        """The same surface with other faces taken for holes, bool, shape (F,).
+
+        Raises:
+            ValueError: another shape.
+        """
         if is_hole.shape != self.is_hole.shape:
             raise ValueError(f"is_hole must be ({len(self.is_hole)},), got {tuple(is_hole.shape)}")
         return HalfedgeMesh(self.vertices, self.tail, self.head, self.next, is_hole)

@@ -39,8 +39,12 @@ class Mended:
 def weld(vertices: Tensor, polygons: Sequence[Sequence[int]] | Tensor | Polygons) -> tuple[Tensor, Polygons]:
     """Make one vertex of all at exactly the same position, as files without shared vertices need.
 
+    Args:
+        vertices: (V, 3). polygons: lists of vertex indices, or an array (F, k).
     Returns:
-        The vertices that are left, in order of first appearance, and the faces on them.
+        The vertices that are left, in order of first appearance, (V', 3), and the faces on them.
+    Raises:
+        NotRepresentable: no face, a corner that is no vertex, or a position that is not finite.
     """
     faces = Polygons.of(polygons)
     validate_indices(vertices, faces)

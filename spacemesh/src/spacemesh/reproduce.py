@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import figures
 from . import study as measure
-from .claims import Claim, claims_table
+from .claims import Claim, claims_table, mean_and_error
 from .collection import CollectionTraining
 from .configured import one_thread
 from .demo import learned_rows, repair_rows
@@ -20,7 +20,6 @@ from .evidence import (
     fit_claims,
     generated_claims,
     learned_claims,
-    mean_and_error,
     random_claims,
     repair_claims,
     seeds_claims,
@@ -31,7 +30,7 @@ from .fit import FitSettings, fit_mesh
 from .results import save_figure, write_result
 
 
-def reproduce(experiment: str = "all", *, out: str = "runs/spacemesh-reproduce", meshes_dir: str = "") -> int:
+def reproduce(experiment: str = "all", *, out: str = "runs/spacemesh-reproduce", meshes_dir: str | None = None) -> int:
     """Measure what the README quotes; a run that was stopped goes on where it was.
 
     Args:
@@ -43,32 +42,34 @@ def reproduce(experiment: str = "all", *, out: str = "runs/spacemesh-reproduce",
     for name in chosen:
         if name not in EXPERIMENTS:
             raise ValueError(f"unknown experiment {name!r}, choose from all, {', '.join(EXPERIMENTS)}")
+    if "meshes" in chosen:
+        mesh_files(meshes_dir)
     Path(out).mkdir(parents=True, exist_ok=True)
     for name in chosen:
         EXPERIMENTS[name](Path(out), meshes_dir)
     return 0
 
 
-def fit(out: Path, _: str) -> None:
+def fit(out: Path, _: str | None) -> None:
     """Single meshes, distances and random embeddings, with more seeds."""
     experiment, cells = Experiment(["demo", "reproduce_fit"]), out / "cells" / "fit"
-    experiment.finish(cells, "fit")
+    experiment.finish_all(cells, "fit")
     fits, distances, random = (experiment.untrained(name, cells) for name in ("fits", "distances", "random"))
     claims = [
         *fit_claims(fits),
         *distance_claims(distances, experiment.settings.dims),
         *random_claims(random),
     ]
-    table = [{k: v for k, v in r.items() if k not in ("history", "decoded")} for r in fits]
-    write(out, "fit", experiment, claims, fits=table, distances=[drop(r, "curve") for r in distances])
+    table, ends = [drop(r, "history", "decoded") for r in fits], [drop(r, "curve") for r in distances]
+    write(out, "fit", experiment, claims, fits=table, distances=ends)
     save_figure(out / "fits.png", figures.fits_figure(fits))
     save_figure(out / "distances.png", figures.distances_figure(distances, experiment.settings.dims))
 
 
-def learn(out: Path, _: str) -> None:
+def learn(out: Path, _: str | None) -> None:
     """Connectivity of unseen vertices, three seeds, with a family that training never shows, and repair."""
     experiment, cells = Experiment(["demo", "reproduce_learn"]), out / "cells" / "learn"
-    experiment.finish(cells, "learn", ())
+    experiment.finish_all(cells, "learn", ())
     of_seed, repairs, wide = [], [], []
     for seed in (cell.removeprefix("connectivity_") for cell in experiment.settings.cells if "connectivity" in cell):
         learned, unseen, repaired = seed_records(experiment, seed, cells)
@@ -107,10 +108,10 @@ def seed_records(experiment: Experiment, seed: str, cells: Path) -> tuple[list[d
     )
 
 
-def generate(out: Path, _: str) -> None:
+def generate(out: Path, _: str | None) -> None:
     """Tori from clouds of points: a longer training of the toy model."""
     experiment, cells = Experiment(["demo", "reproduce_generate"]), out / "cells" / "generate"
-    experiment.finish(cells, "generate", ())
+    experiment.finish_all(cells, "generate", ())
     model = experiment.cell("connectivity").trained(cells / "connectivity.pt")
     generation = experiment.cell("vertices")
     vertices = generation.trained(cells / "vertices.pt")
@@ -124,7 +125,7 @@ def generate(out: Path, _: str) -> None:
     save_figure(out / "generated.png", figures.generated_figure(records))
 
 
-def collection(out: Path, _: str) -> None:
+def collection(out: Path, _: str | None) -> None:
     """A collection of meshes, each from its code."""
     experiment, cells = Experiment(["collection"]), out / "cells" / "collection"
     model = experiment.trained(cells / "collection.pt")
@@ -134,14 +135,11 @@ def collection(out: Path, _: str) -> None:
     write(out, "collection", experiment, collection_claims(records), meshes=records)
 
 
-def meshes(out: Path, folder: str) -> None:
+def meshes(out: Path, meshes_dir: str | None) -> None:
     """Real meshes from files, fitted until they decode exactly."""
-    paths = sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in (".obj", ".ply", ".off"))
-    if not paths:
-        raise ValueError(f"{folder}: no OBJ, PLY or OFF files")
     records = []
     with one_thread():
-        for path in paths:
+        for path in mesh_files(meshes_dir):
             mesh = read_mesh(path)
             sizes = EmbeddingSizes(hole=4 if bool(mesh.is_hole.any()) else 0)
             for spectral in (False, True):
@@ -159,7 +157,23 @@ def meshes(out: Path, folder: str) -> None:
     write(out, "meshes", None, fit_claims(records), fits=records)
 
 
-EXPERIMENTS: dict[str, Callable[[Path, str], None]] = {
+def mesh_files(meshes_dir: str | None) -> list[Path]:
+    """The OBJ, PLY and OFF files of a folder, by name.
+
+    Raises:
+        ValueError: no folder is given, or there are none in it. FileNotFoundError: no such folder.
+    """
+    if not meshes_dir:
+        raise ValueError("meshes needs a folder: --meshes_dir DIR")
+    if not Path(meshes_dir).is_dir():
+        raise FileNotFoundError(f"{meshes_dir}: no such folder")
+    paths = sorted(p for p in Path(meshes_dir).iterdir() if p.suffix.lower() in (".obj", ".ply", ".off"))
+    if not paths:
+        raise ValueError(f"{meshes_dir}: no OBJ, PLY or OFF files")
+    return paths
+
+
+EXPERIMENTS: dict[str, Callable[[Path, str | None], None]] = {
     "fit": fit,
     "learn": learn,
     "generate": generate,

@@ -79,7 +79,7 @@ class SoupTraining(LightningModule):
 
     @torch.no_grad()
     def triangles(self, positions: Tensor) -> list[list[int]]:
-        """The triples that are taken for triangles."""
+        """The triples of vertices (V, 3) that are taken for triangles."""
         mask = torch.ones(1, len(positions), dtype=torch.bool)
         features = self.local(positions[None], mask)[0]
         triples = near_triples(positions, self.hparams.neighbours)

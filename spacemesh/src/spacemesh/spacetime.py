@@ -47,6 +47,8 @@ def decode_edges(space: Tensor, time: Tensor, tau: float, block: int = 256) -> T
         space: (V, ks). time: (V, kt). tau: τ. block: rows at a time.
     Returns:
         int64, shape (E, 2), sorted.
+    Raises:
+        ValueError: the two do not describe the same vertices.
     """
     refuse_unlike(space, time)
     left, right = interval_factors(space.detach(), time.detach())
@@ -64,6 +66,13 @@ def decode_edges_pruned(space: Tensor, time: Tensor, tau: float, most: float = 2
     """The same pairs by a k-d tree: D < τ implies |s_i - s_j|² < τ + w², w the diameter of the cloud of t.
 
     No edge is lost. Where the ball holds more than `most` vertices on average the scan over all pairs is used instead.
+
+    Args:
+        space: (V, ks). time: (V, kt). tau: τ.
+    Returns:
+        int64, shape (E, 2), sorted.
+    Raises:
+        ValueError: the two do not describe the same vertices.
     """
     refuse_unlike(space, time)
     if len(space) < 2:

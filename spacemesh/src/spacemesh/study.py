@@ -20,6 +20,7 @@ from .decode import decode
 from .diffusion import VertexDiffusion
 from .distances import euclidean_sqdist, hyperbolic_distance, negative_inner_product
 from .embedding import EmbeddingSizes, VertexEmbedding
+from .errors import NotRepresentable
 from .fit import FitSettings, fit_mesh
 from .halfedge import HalfedgeMesh
 from .manifold import manifold_report
@@ -33,7 +34,7 @@ from .spacetime import spacetime_sqdist
 from .training import ConnectivityTraining
 
 
-@dataclass
+@dataclass(frozen=True)
 class StudySettings:
     """What is measured, and how much of it.
 
@@ -225,14 +226,11 @@ def repair_records(model: ConnectivityTraining, meshes: Sequence[HalfedgeMesh], 
     """Meshes with a hole, repaired by the model and by trimesh."""
     model.eval()
     records = []
-    tau = float(model.connectivity.tau.detach())
     for number, mesh in enumerate(meshes[: settings.repairs]):
         left, removed = punctured(mesh, torch.Generator().manual_seed(number))
-        with torch.no_grad():
-            vectors = model(mesh.vertices[None], torch.ones(1, len(mesh.vertices), dtype=torch.bool))[0]
         try:
-            repaired = repair_mesh(mesh.vertices, left, VertexEmbedding.of(vectors, model.sizes), tau)
-        except ValueError:  # removal left a pinched vertex: no mesh to repair
+            repaired = repair_mesh(mesh.vertices, left, *model.embedding_of(mesh.vertices))
+        except NotRepresentable:  # removal left a pinched vertex: no mesh to repair
             continue
         report = manifold_report(repaired.polygons, len(mesh.vertices))
         records.append(
@@ -303,10 +301,7 @@ def generated_record(positions: Tensor, cloud: Tensor, mesh: HalfedgeMesh, conne
     faces: list[list[int]] = []
     euler = 0
     if len(positions) > 3:
-        with torch.no_grad():
-            vectors = connectivity(positions[None], torch.ones(1, len(positions), dtype=torch.bool))[0]
-        embedding = VertexEmbedding.of(vectors, connectivity.sizes)
-        found = decode(positions, embedding, float(connectivity.connectivity.tau.detach()))
+        found = decode(positions, *connectivity.embedding_of(positions))
         faces, euler = found.polygons(), found.mesh.euler_characteristic
     report = manifold_report(faces, len(positions))
     return {

@@ -143,10 +143,17 @@ class ConnectivityTraining(MeshTraining):
         """Embeddings (B, V, K) of vertices (B, V, 3)."""
         return self.predictor(positions, mask)
 
+    @torch.no_grad()
+    def embedding_of(self, positions: Tensor) -> tuple[VertexEmbedding, float]:
+        """Of one set of `normalised` vertices (V, 3), and the threshold τ: what `decode` and `repair_mesh` take."""
+        vectors = self(positions[None], torch.ones(1, len(positions), dtype=torch.bool))[0]
+        return VertexEmbedding.of(vectors, self.sizes), float(self.connectivity.tau)
+
     def vectors_of(self, batch: MeshBatch) -> tuple[Tensor, Tensor]:
         positions = batch.positions
         if self.training and self.hparams.jitter:
-            generator = torch.Generator().manual_seed(self.global_step)
+            processes = self._trainer.world_size if self._trainer else 1
+            generator = torch.Generator().manual_seed(self.global_step * processes + self.global_rank)
             noise = torch.randn(positions.shape, generator=generator).to(positions)
             positions = positions + self.hparams.jitter * noise
         return self.predictor(positions, batch.mask), positions.new_zeros(())

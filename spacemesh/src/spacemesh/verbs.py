@@ -11,11 +11,12 @@ from .checkpoints import load_model, write_weights
 from .clouds import surface_points
 from .decode import Decoded, decode
 from .diffusion import VertexDiffusion
-from .embedding import EmbeddingSizes, VertexEmbedding
+from .embedding import EmbeddingSizes
 from .errors import NotRepresentable
 from .families import normalised
 from .files import read_edges, read_polygons, write_mesh, write_polygons
-from .fit import FitSettings, fit_mesh
+from .fit import FitSettings
+from .fit import fit_mesh as fit_embedding
 from .geometric import edges_to_polygons
 from .halfedge import HalfedgeMesh
 from .manifold import manifold_report
@@ -74,7 +75,7 @@ def check(file: str, *, mended: str | None = None, weld: bool = False) -> int:
     return status
 
 
-def fit_mesh_verb(
+def fit_mesh(
     file: str,
     *,
     out: str = "runs/spacemesh-fit",
@@ -107,7 +108,7 @@ def fit_mesh_verb(
     def progress(step: int, scores: EdgeScores) -> None:
         print(f"step {step}: edge F1 {scores.f1:.4f}", flush=True)
 
-    result = fit_mesh(mesh, FitSettings(sizes, steps=steps, spectral=spectral, seed=seed), progress)
+    result = fit_embedding(mesh, FitSettings(sizes, steps=steps, spectral=spectral, seed=seed), progress)
     folder = Path(out)
     found = {
         "vertices": mesh.vertices,
@@ -149,7 +150,7 @@ def connect(file: str, *, ckpt_path: str | None = None, out: str = "connected.ob
         out: OBJ, PLY or OFF to write.
     """
     model, (vertices, _) = load_model(ckpt_path, ConnectivityTraining), read_polygons(file)
-    embedding, tau = embedding_of(model, normalised(vertices.float()))
+    embedding, tau = model.embedding_of(normalised(vertices.float()))
     report_decoded(decode(vertices.float(), embedding, tau), vertices.float(), Path(out))
     return 0
 
@@ -165,7 +166,7 @@ def repair(file: str, *, ckpt_path: str | None = None, out: str = "repaired.obj"
     model = load_model(ckpt_path, ConnectivityTraining)
     vertices, faces = read_polygons(file)
     positions = normalised(vertices.float())
-    repaired = repair_mesh(positions, faces, *embedding_of(model, positions))
+    repaired = repair_mesh(positions, faces, *model.embedding_of(positions))
     write_polygons(out, vertices, repaired.polygons)
     report = manifold_report(repaired.polygons, len(vertices))
     print(
@@ -204,7 +205,7 @@ def generate(
         if len(positions) < 4:
             print(f"{number}: only {len(positions)} vertices, no mesh")
             continue
-        found = decode(positions, *embedding_of(model, positions))
+        found = decode(positions, *model.embedding_of(positions))
         report_decoded(found, positions, Path(out) / f"generated_{number}.obj")
     return 0
 
@@ -221,13 +222,6 @@ def export_weights(ckpt_path: str, *, out: str = "weights.safetensors") -> int:
     path = write_weights(out, load_model(ckpt_path, ConnectivityTraining))
     print(f"{path.stat().st_size / 2**20:.2f} MiB: {path}")
     return 0
-
-
-@torch.no_grad()
-def embedding_of(model: ConnectivityTraining, positions: Tensor) -> tuple[VertexEmbedding, float]:
-    """What a model says of `normalised` positions (V, 3), and its threshold τ."""
-    vectors = model(positions[None], torch.ones(1, len(positions), dtype=torch.bool))[0]
-    return VertexEmbedding.of(vectors, model.sizes), float(model.connectivity.tau)
 
 
 def report_decoded(found: Decoded, positions: Tensor, path: Path) -> None:

@@ -64,7 +64,11 @@ class ExactPrior(Guidance):
         return self.noise(z_t, t, clean[0]), self.noise(z_t, t, clean[1])
 
     def logits(self, z_t: Tensor, t: Tensor) -> Tensor:
-        """Log-likelihood of each image (B, N), up to a constant of the row."""
+        """Log-likelihood of each image (B, N) given z_t (B, 3, H, W) at t (B,), up to a constant of the row.
+
+        Raises:
+            ValueError: z_t of another size than the images.
+        """
         a = self.signal(t).flatten()[:, None]  # (B, 1)
         flat = z_t.flatten(1)
         if flat.shape[1] != self.data.shape[1]:

@@ -55,7 +55,7 @@ class DiffusersGuidance(Guidance):
 
 
 class PixelGuidance(DiffusersGuidance):
-    """An own small UNet on pixels, conditioned on hashed words; `att3d reproduce prior` trains one.
+    """A small UNet on pixels, conditioned on hashed words; `att3d reproduce prior` trains one.
 
     Args:
         path: see `DiffusersGuidance`. num_tokens, embed_dim: of `HashTokenEncoder`, with room for the view's two words.
