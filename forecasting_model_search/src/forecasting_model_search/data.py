@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule
@@ -133,7 +134,7 @@ class DigitsHub(HubDataModule):
         hub_seed: of the hub; `seed` if not given. networks: of each architecture in the zoo. architectures: mlp, cnn,
             deepset.
         configs, epochs: of the hub. zoo_epochs: of the longest training in the zoo.
-        target: images to fine-tune on.
+        target: images to fine-tune on. observing: see `HubDataModule`, here and below.
     """
 
     repeats = "hubs"  # every seed is another hub
@@ -147,21 +148,14 @@ class DigitsHub(HubDataModule):
         epochs: int = 20,
         zoo_epochs: int = 15,
         target: int = 100,
-        observed: int = 60,
-        budgets: int = 5,
-        states: tuple[int, ...] = (0, 1, 3),
-        rows: int = 64,
-        seed: int = 0,
-        weights: bool = True,
-        multi_horizon: bool = False,
-        control: str = "",
+        **observing: Any,
     ):
-        super().__init__(observed, budgets, states, rows, seed, weights, multi_horizon, control)
+        super().__init__(**observing)
         if unknown := set(architectures) - set(ARCHITECTURES):
             raise ValueError(
                 f"unknown architectures {', '.join(sorted(unknown))}, choose from {', '.join(ARCHITECTURES)}"
             )
-        self.hub_seed = seed if hub_seed is None else hub_seed
+        self.hub_seed = self.seed if hub_seed is None else hub_seed
         self.zoo = ZooSettings(networks, tuple(architectures), zoo_epochs)
         self.hub_settings, self.target = HubSettings(configs, epochs), target
 
@@ -186,15 +180,10 @@ class SimpleHub(HubDataModule):
         score: str = SCORE,
         percent: bool = False,
         observed: int = 500,
-        budgets: int = 5,
-        states: tuple[int, ...] = (0, 1, 3),
         rows: int = 256,
-        seed: int = 0,
-        weights: bool = True,
-        multi_horizon: bool = False,
-        control: str = "",
+        **observing: Any,
     ):
-        super().__init__(observed, budgets, states, rows, seed, weights, multi_horizon, control)
+        super().__init__(observed=observed, rows=rows, **observing)
         self.folder, self.network = folder, {"channels": channels, "stride": stride, "padding": padding}
         self.score, self.percent = score, percent
 
@@ -213,16 +202,9 @@ class DigitsFolder(HubDataModule):
         self,
         folder: str,
         layout: str = "simple",
-        observed: int = 60,
-        budgets: int = 5,
-        states: tuple[int, ...] = (0, 1, 3),
-        rows: int = 64,
-        seed: int = 0,
-        weights: bool = True,
-        multi_horizon: bool = False,
-        control: str = "",
+        **observing: Any,
     ):
-        super().__init__(observed, budgets, states, rows, seed, weights, multi_horizon, control)
+        super().__init__(**observing)
         self.folder, self.layout = folder, layout
 
     def load(self) -> ModelHub:
